@@ -1,0 +1,1 @@
+"""Training: the mmengine Runner and what it needs."""

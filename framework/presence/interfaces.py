@@ -1,0 +1,168 @@
+"""One small abstract class for each kind of component that a config can swap."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal
+
+from torch import Tensor, nn
+
+from presence.structures import (
+    Avatar,
+    BodyParams,
+    Camera,
+    Fragments,
+    Gaussians,
+    ImageFeatures,
+    MeshTopology,
+    Portrait,
+    ProxyMesh,
+    Rendering,
+    Tracking,
+    TrainSample,
+    UVFeatures,
+)
+
+
+class Body(nn.Module, ABC):
+    """A body model: parameters to a posed mesh whose topology never changes.
+
+    Attributes:
+        name: short name, written into avatar files.
+        topology: faces and texture coordinates.
+        num_betas: shape coefficients it takes.
+        num_expression: expression coefficients it takes.
+        vertex_parts: part name to vertex indices.
+    """
+
+    name: str
+    topology: MeshTopology
+    num_betas: int
+    num_expression: int
+    vertex_parts: dict[str, Tensor]
+
+    @abstractmethod
+    def forward(self, params: BodyParams) -> ProxyMesh:
+        """Poses the body; batched like `params`."""
+
+    @abstractmethod
+    def default_params(self, batch_shape: tuple[int, ...] = ()) -> BodyParams:
+        """Returns the mean person in the rest pose at the origin."""
+
+
+class Encoder(nn.Module, ABC):
+    """Portrait to image features.
+
+    Attributes:
+        out_channels: C of the returned grid.
+    """
+
+    out_channels: int
+
+    @abstractmethod
+    def forward(self, portrait: Portrait) -> ImageFeatures:
+        """Encodes batched portraits [B 3 H W] to features [B C h w]."""
+
+
+class Projector(nn.Module, ABC):
+    """Closed-form transfer of image features to the body's UV space."""
+
+    @abstractmethod
+    def forward(
+        self, features: ImageFeatures, portrait: Portrait, mesh: ProxyMesh, camera: Camera
+    ) -> UVFeatures:
+        """Rearranges batched features; nothing is learned here."""
+
+
+class Decoder(nn.Module, ABC):
+    """Features to canonical Gaussians.
+
+    Attributes:
+        needs: what `AvatarModel` must hand over besides the canonical mesh: `"uv"` for
+            features already in UV space, `"image"` for features in the image plane.
+    """
+
+    needs: ClassVar[Literal["uv", "image"]] = "uv"
+
+    @abstractmethod
+    def forward(
+        self,
+        features: UVFeatures | ImageFeatures,
+        canonical: ProxyMesh,
+        body: BodyParams,
+        camera: Camera,
+    ) -> Avatar:
+        """Decodes a batch.
+
+        Args:
+            features: as `needs` says.
+            canonical: the person's shape without expression, in the rest pose.
+            body: the person's parameters in the portrait.
+            camera: the portrait's camera.
+        """
+
+
+class MeshRasterizer(ABC):
+    """Triangles to the nearest face behind each pixel centre."""
+
+    @abstractmethod
+    def __call__(
+        self,
+        screen: Tensor,
+        faces: Tensor,
+        height: int,
+        width: int,
+        *,
+        cull_backfaces: bool = True,
+        orthographic: bool = False,
+    ) -> Fragments:
+        """Rasterizes a batch of meshes with common faces.
+
+        Args:
+            screen: [B V 3] pixel x, pixel y, camera z (m).
+            faces: [F 3] int64, counter-clockwise seen from outside.
+            height: rows of the result.
+            width: columns of the result.
+            cull_backfaces: drop triangles seen from behind.
+            orthographic: interpolate linearly on the screen instead of perspectively.
+        """
+
+
+class GaussianRenderer(ABC):
+    """Gaussians to pixels."""
+
+    @abstractmethod
+    def __call__(
+        self, gaussians: Gaussians, camera: Camera, background: Tensor | None = None
+    ) -> Rendering:
+        """Renders one scene or a batch, differentiably in the Gaussians.
+
+        Args:
+            gaussians: [... N ...].
+            camera: batched like the Gaussians.
+            background: [3] or [... 3] colour behind the Gaussians, black if None.
+        """
+
+
+class Tracker(ABC):
+    """Portrait to body parameters, camera and what was visible."""
+
+    @abstractmethod
+    def __call__(self, portrait: Portrait) -> Tracking:
+        """Tracks one portrait.
+
+        Raises:
+            InputError: nobody, or nothing usable, is in the picture.
+        """
+
+
+class SampleSource(ABC):
+    """A data set of reference-target pairs that can be asked for by index."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Returns the number of samples."""
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> TrainSample:
+        """Returns sample `index`, the same one every time."""

@@ -1,0 +1,82 @@
+"""Body parameters, posed proxy meshes and their topology, and what a tracker returns."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from torch import Tensor
+
+from presence.structures.base import TensorStruct, static, tensor
+from presence.structures.camera import Camera
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class BodyParams(TensorStruct):
+    """Parameters of a body model in SMPL-X's layout.
+
+    Attributes:
+        betas: [... S] shape coefficients.
+        expression: [... E] expression coefficients.
+        pose: [... 55 3] axis-angle of each joint relative to its parent, rad; SMPL-X order
+            (0 pelvis = global orientation, 1-21 body, 22 jaw, 23-24 eyes, 25-39 left hand,
+            40-54 right hand); hands are absolute (flat hand = zero).
+        translation: [... 3] metres.
+    """
+
+    betas: Tensor = tensor("S")
+    expression: Tensor = tensor("E")
+    pose: Tensor = tensor("55 3", unit="rad")
+    translation: Tensor = tensor("3", unit="m")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ProxyMesh(TensorStruct):
+    """A posed body mesh with what is needed to carry things along its surface.
+
+    Attributes:
+        vertices: [... V 3] posed, world, metres.
+        rest_vertices: [... V 3] with shape and expression, in the rest pose.
+        skin_rotations: [... V 3 3] blended linear part of each vertex's skinning transform.
+        joints: [... J 3] posed joints, world, metres.
+    """
+
+    vertices: Tensor = tensor("V 3", unit="m")
+    rest_vertices: Tensor = tensor("V 3", unit="m")
+    skin_rotations: Tensor = tensor("V 3 3")
+    joints: Tensor = tensor("J 3", unit="m")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class MeshTopology(TensorStruct):
+    """Connectivity and texture coordinates, the same for every person of a body model.
+
+    Attributes:
+        faces: [F 3] vertex indices, counter-clockwise seen from outside.
+        faces_uv: [F 3] indices into `uv`.
+        uv: [T 2] in 0..1, v upwards; the texel row is (1 - v) * size.
+        num_vertices: V.
+    """
+
+    faces: Tensor = tensor("F 3")
+    faces_uv: Tensor = tensor("F 3")
+    uv: Tensor = tensor("T 2")
+    num_vertices: int = static(default=0)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Tracking(TensorStruct):
+    """What a tracker finds in one portrait.
+
+    Attributes:
+        body: parameters of the body model.
+        camera: the portrait's camera.
+        visibility: part ("head", "upper", "lower", "left_hand", "right_hand") to 0..1.
+        keypoints: name of a set to [K 3] of pixel x, pixel y, confidence.
+        notes: one line a decision, for the report.
+    """
+
+    body: BodyParams
+    camera: Camera
+    visibility: dict[str, float] = static(default_factory=dict)
+    keypoints: dict[str, Tensor] = static(default_factory=dict)
+    notes: tuple[str, ...] = static(default=())

@@ -1,0 +1,1 @@
+"""Procedural people: geometry, materials, light and cameras drawn from seeds."""

@@ -1,0 +1,1 @@
+"""Fitting body parameters and a camera to what detectors see."""

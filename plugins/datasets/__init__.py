@@ -1,0 +1,1 @@
+"""Bundled dataset plugins: every module here registers its classes when imported."""

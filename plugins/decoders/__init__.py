@@ -1,0 +1,1 @@
+"""Bundled decoder plugins: every module here registers its classes when imported."""

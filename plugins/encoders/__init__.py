@@ -1,0 +1,1 @@
+"""Bundled encoder plugins: every module here registers its classes when imported."""

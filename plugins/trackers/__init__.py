@@ -1,0 +1,1 @@
+"""Bundled tracker plugins: every module here registers its classes when imported."""
