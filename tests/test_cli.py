@@ -8,7 +8,6 @@ import subprocess
 import sys
 
 import pytest
-
 from presence.cli import run_tool
 from presence.errors import ConfigError
 
@@ -29,7 +28,7 @@ def _raise(error: BaseException):
             2,
             "error: no space left on device: a.png\n",
         ),
-        (PermissionError(errno.EACCES, "Permission denied", "/x"), 2, "error: permission denied: /x\n"),
+        (PermissionError(errno.EACCES, "Denied", "/x"), 2, "error: denied: /x\n"),
         (KeyboardInterrupt(), 130, "interrupted\n"),
     ],
 )
