@@ -42,7 +42,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """Yields an empty folder to fill; its files move to `path` when the block ends without an error.
+    """Yields an empty folder to fill; its files move to `path` when the block ends well.
 
     A folder that is already there keeps what else it holds; files of the same name are
     replaced. If the block fails, `path` is as it was before.

@@ -68,7 +68,9 @@ def save_avatar(avatar: Avatar, path: str | Path, metadata: Mapping[str, Any]) -
     write_bytes(path, safetensors.torch.save(tensors, {"presence": json.dumps(header)}))
 
 
-def load_avatar(path: str | Path, device: str | torch.device = "cpu") -> tuple[Avatar, dict[str, Any]]:
+def load_avatar(
+    path: str | Path, device: str | torch.device = "cpu"
+) -> tuple[Avatar, dict[str, Any]]:
     """Reads an avatar and its header.
 
     Args:
@@ -114,7 +116,7 @@ def _to_disk(value: Tensor) -> Tensor:
 
 def _read(path: Path) -> tuple[dict[str, Tensor], str]:
     if not path.is_file():
-        raise InputError(f"avatar {path} does not exist" if not path.exists() else f"{path} is no file")
+        raise InputError(f"avatar {path} does not exist")
     try:
         with safe_open(path, framework="pt") as file:
             names = set(file.keys())
@@ -135,7 +137,7 @@ def _check_header(path: Path, text: str) -> dict[str, Any]:
     version = header.get("format_version")
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise InputError(
-            f"{path} has format version {version}, this program reads up to {FORMAT_VERSION}; update it"
+            f"{path} has format version {version}, newer than this program's ({FORMAT_VERSION})"
         )
     for key in ("body", "picture", "rotate_with_skin"):
         if key not in header:
@@ -154,7 +156,8 @@ def _check_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
             for axis, size in zip(wanted, shape)
         )
         if not fits:
-            raise InputError(f"{path}: {name} should be [{axes}] with {sizes}, but has shape {shape}")
+            expected = f"[{axes}] with {sizes}"
+            raise InputError(f"{path}: {name} should be {expected}, but has shape {shape}")
         if tensors[name].is_floating_point() and not bool(tensors[name].isfinite().all()):
             raise InputError(f"{path}: {name} holds values that are not finite")
     tensors["binding.vertex_ids"] = tensors["binding.vertex_ids"].long()

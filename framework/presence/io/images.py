@@ -144,12 +144,12 @@ def _check_size(path: Path, width: int, height: int) -> None:
         raise InputError(_too_large(path))
     if min(width, height) < MIN_SIDE:
         raise InputError(
-            f"{path} is too small: {width} x {height} pixels, at least {MIN_SIDE} x {MIN_SIDE} needed"
+            f"{path} is too small: {width} x {height} pixels, expected at least {MIN_SIDE} each"
         )
 
 
 def _too_large(path: Path) -> str:
-    return f"{path} is too large: more than {MAX_PIXELS // 1_000_000} megapixels; scale it down first"
+    return f"{path} is too large: more than {MAX_PIXELS // 10**6} megapixels; scale it down"
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:

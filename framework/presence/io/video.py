@@ -64,7 +64,9 @@ def write_video(
 def progress(items: Iterable[T], *, count: int | None = None, label: str = "") -> Iterable[T]:
     """Passes items on under a progress bar with an ETA; in a log file, one line every 10 s."""
     interval = 0.2 if sys.stderr.isatty() else 10.0
-    return tqdm(items, total=count, desc=label, unit="frame", disable=not label, mininterval=interval)
+    return tqdm(
+        items, total=count, desc=label, unit="frame", disable=not label, mininterval=interval
+    )
 
 
 def check_video_path(path: str | Path) -> None:
@@ -131,13 +133,14 @@ class _Encoder:
     def _start(self, width: int, height: int) -> subprocess.Popen:
         import imageio_ffmpeg
 
-        source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{self.fps}"]
+        size = f"{width}x{height}"
+        source = f"-f rawvideo -pix_fmt rgb24 -s {size} -r {self.fps} -i - -an".split()
         # BT.709 is what players assume of H.264 without a colour tag at HD; say it, and use it.
         colour = "scale=out_color_matrix=bt709:out_range=tv,format=yuv420p"
-        tags = ["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709"]
-        encode = ["-c:v", "libx264", "-crf", str(self.quality), "-preset", "medium", *tags]
-        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error", *source, "-i", "-", "-an"]
-        command += ["-vf", colour, *encode, "-movflags", "+faststart", str(self.path)]
+        encode = f"-c:v libx264 -crf {self.quality} -preset medium -movflags +faststart".split()
+        tags = "-colorspace bt709 -color_primaries bt709 -color_trc bt709".split()
+        ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error"]
+        command = [*ffmpeg, *source, "-vf", colour, *encode, *tags, str(self.path)]
         return subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self.messages
         )
