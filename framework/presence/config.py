@@ -34,7 +34,9 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     try:
         config = Config.fromfile(str(path), lazy_import=False)
     except Exception as error:  # a config is Python: whatever it raises is the user's to see
-        raise ConfigError(f"config {path} cannot be read: {type(error).__name__}: {error}") from error
+        raise ConfigError(
+            f"config {path} cannot be read: {type(error).__name__}: {error}"
+        ) from error
     for override in overrides:
         _apply(config, override)
     _load_user_plugins(config, path)

@@ -71,7 +71,9 @@ def matrix_to_axis_angle(matrix: Tensor) -> Tensor:
     real, imaginary = quaternion[..., :1], quaternion[..., 1:]
     sine = imaginary.norm(dim=-1, keepdim=True)
     angle = 2 * torch.atan2(sine, real)
-    return imaginary * torch.where(sine < 1e-6, 2.0 / real.clamp_min(0.5), angle / sine.clamp_min(1e-12))
+    return imaginary * torch.where(
+        sine < 1e-6, 2.0 / real.clamp_min(0.5), angle / sine.clamp_min(1e-12)
+    )
 
 
 def quaternion_multiply(left: Tensor, right: Tensor) -> Tensor:

@@ -1,1 +1,22 @@
-"""losses"""
+"""The training objective, term by term (paper A.2)."""
+
+from presence.losses.reconstruction import ReconstructionLoss, over_background
+from presence.losses.regularizers import (
+    HandConsistencyLoss,
+    IsotropyLoss,
+    OffsetLoss,
+    OpacityLoss,
+    Regularizer,
+    ScaleLoss,
+)
+
+__all__ = [
+    "HandConsistencyLoss",
+    "IsotropyLoss",
+    "OffsetLoss",
+    "OpacityLoss",
+    "ReconstructionLoss",
+    "Regularizer",
+    "ScaleLoss",
+    "over_background",
+]

@@ -9,7 +9,6 @@ from typing import Any, Self, TypeVar
 import torch
 from torch import Tensor
 
-
 T = TypeVar("T", bound="TensorStruct")
 
 
@@ -81,7 +80,9 @@ class TensorStruct:
             fits = fits and size == expected
         if not fits:
             known = f" with {sizes}" if sizes else ""
-            raise ValueError(f"{where} should end in [{' '.join(axes)}]{known}, but has shape {shape}")
+            raise ValueError(
+                f"{where} should end in [{' '.join(axes)}]{known}, but has shape {shape}"
+            )
         return shape[:split]
 
     @property

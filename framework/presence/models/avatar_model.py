@@ -1,0 +1,180 @@
+"""`AvatarModel`: reconstruct, animate and loss, put together from a config's components."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from presence.interfaces import Body, Decoder, Encoder, GaussianRenderer, Projector
+from presence.losses import ReconstructionLoss, Regularizer
+from presence.projection import build_surface
+from presence.registry import (
+    BODIES,
+    DECODERS,
+    ENCODERS,
+    LOSSES,
+    MODELS,
+    PROJECTORS,
+    RASTERIZERS,
+    RENDERERS,
+)
+from presence.structures import (
+    Avatar,
+    BodyParams,
+    Camera,
+    Portrait,
+    ProxyMesh,
+    Rendering,
+    TrainSample,
+    View,
+)
+
+
+@MODELS.register()
+class AvatarModel(BaseModel):
+    """One portrait to an animatable avatar, and the objective it is trained with.
+
+    Args:
+        body: the body model; not trained and not saved with the weights.
+        encoder: portrait to image features.
+        projector: image features to UV; None for decoders that read image features.
+        decoder: features to canonical Gaussians.
+        renderer: Gaussians to pixels.
+        reconstruction: image loss.
+        regularizers: terms on the avatar alone.
+        data_preprocessor: mmengine's, moves batches to the device.
+    """
+
+    def __init__(
+        self,
+        body: Body,
+        encoder: Encoder,
+        projector: Projector | None,
+        decoder: Decoder,
+        renderer: GaussianRenderer,
+        *,
+        reconstruction: ReconstructionLoss | None = None,
+        regularizers: Sequence[Regularizer] = (),
+        data_preprocessor: nn.Module | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor=data_preprocessor)
+        self.body, self.encoder, self.projector, self.decoder = body, encoder, projector, decoder
+        self.renderer = renderer
+        self.reconstruction = reconstruction or ReconstructionLoss(lpips=0.0)
+        self.regularizers = nn.ModuleList(regularizers)
+
+    @classmethod
+    def from_config(cls, cfg: Mapping[str, Any]) -> AvatarModel:
+        """Builds every component of `cfg` from its registry.
+
+        Args:
+            cfg: dict(body, map_size, rasterizer, encoder, projector, decoder, renderer,
+                reconstruction, regularizers); see docs/configs.md.
+
+        Raises:
+            ConfigError: a component or option is unknown.
+        """
+        body = BODIES.build(cfg["body"])
+        rasterizer = RASTERIZERS.build(cfg["rasterizer"])
+        built: dict[str, Any] = dict(body=body, rasterizer=rasterizer)
+        built["surface"] = build_surface(body, cfg["map_size"])
+        encoder = ENCODERS.build(cfg["encoder"], **built)
+        built["in_channels"] = encoder.out_channels
+        has_projector = cfg.get("projector") is not None
+        projector = PROJECTORS.build(cfg["projector"], **built) if has_projector else None
+        terms = cfg.get("regularizers", ())
+        return cls(
+            body=body,
+            encoder=encoder,
+            projector=projector,
+            decoder=DECODERS.build(cfg["decoder"], **built),
+            renderer=RENDERERS.build(cfg["renderer"], **built),
+            reconstruction=LOSSES.build(cfg["reconstruction"], **built),
+            regularizers=[LOSSES.build(term, **built) for term in terms],
+        )
+
+    def reconstruct(self, portrait: Portrait, body: BodyParams, camera: Camera) -> Avatar:
+        """Builds an avatar from a portrait whose body and camera are known.
+
+        Args:
+            portrait: [3 H W] or batched.
+            body: tracked parameters, batched alike.
+            camera: the portrait's camera.
+        """
+        if not portrait.batch_shape:
+            one = self.reconstruct(portrait.unsqueeze(), body.unsqueeze(), camera.unsqueeze())
+            return one[0]
+        canonical = self.canonical_mesh(body)
+        features: Any = self.encoder(portrait)
+        if self.decoder.needs == "uv":
+            assert self.projector is not None, "a UV decoder needs a projector"
+            features = self.projector(features, portrait, self.pose_body(body), camera)
+        return self.decoder(features, canonical, body, camera)
+
+    def animate(
+        self,
+        avatar: Avatar,
+        body: BodyParams,
+        camera: Camera,
+        background: Tensor | None = None,
+    ) -> Rendering:
+        """Draws an avatar in another pose, expression or camera.
+
+        Args:
+            avatar: one avatar or a batch.
+            body: what to pose it to, batched alike; its betas should be the avatar's.
+            camera: the view.
+            background: [3] or [B 3] colour, black if None.
+        """
+        with torch.autocast(avatar.device.type, enabled=False):
+            gaussians = avatar.pose(self.pose_body(body))
+            return self.renderer(gaussians, camera, background)
+
+    def pose_body(self, body: BodyParams) -> ProxyMesh:
+        """Poses the body model in float32, also under autocast."""
+        with torch.autocast(body.pose.device.type, enabled=False):
+            return self.body(body)
+
+    def canonical_mesh(self, body: BodyParams) -> ProxyMesh:
+        """The person's own shape, without expression, in the rest pose at the origin."""
+        rest = body.map(torch.zeros_like).replace(betas=body.betas)
+        return self.pose_body(rest)
+
+    def loss(self, sample: TrainSample) -> dict[str, Tensor]:
+        """Returns the terms of Eq. 5 for a batch; keys that start with `loss_` are summed."""
+        reference = sample.reference
+        avatar = self.reconstruct(reference.portrait, reference.body, reference.camera)
+        batch = avatar.batch_shape[0]
+        background = torch.rand(batch, 3, device=avatar.device)
+        terms: dict[str, Tensor] = {}
+        for name, view in (("reference", reference), ("target", sample.target)):
+            rendering = self.animate(avatar, view.body, view.camera, background)
+            compared = self.reconstruction(rendering, view.portrait, background)
+            terms.update({f"loss_{name}_{term}": value for term, value in compared.items()})
+        for regularizer in self.regularizers:
+            terms[f"loss_{regularizer.name}"] = regularizer(avatar)
+        return terms
+
+    @torch.no_grad()
+    def predict(self, sample: TrainSample, background: Tensor | None = None) -> dict[str, Any]:
+        """Returns the avatar and its renderings in both views of a batch."""
+        reference = sample.reference
+        avatar = self.reconstruct(reference.portrait, reference.body, reference.camera)
+        return dict(
+            avatar=avatar,
+            reference=self._draw(avatar, reference, background),
+            target=self._draw(avatar, sample.target, background),
+        )
+
+    def _draw(self, avatar: Avatar, view: View, background: Tensor | None) -> Rendering:
+        return self.animate(avatar, view.body, view.camera, background)
+
+    def forward(
+        self, sample: TrainSample, mode: Literal["loss", "predict"] = "loss"
+    ) -> dict[str, Any]:
+        """Mmengine's entry: `loss` while training, `predict` otherwise."""
+        return self.loss(sample) if mode == "loss" else self.predict(sample)

@@ -1,0 +1,92 @@
+"""A body that fits in a few lines: a sphere on a stick of joints, for fast and exact tests."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from presence.geometry import axis_angle_to_matrix
+from presence.interfaces import Body
+from presence.structures import BodyParams, MeshTopology, ProxyMesh
+
+
+class SphereBody(Body):
+    """A UV sphere that moves rigidly with the pelvis; its first beta scales it.
+
+    Closed forms: radius = 0.5 * (1 + betas[0]) metres around `translation`; the upper half is
+    "face", the +x and -x ends are the left and right hands.
+
+    Args:
+        rings: latitude bands.
+        segments: longitude bands; the seam is duplicated in UV only.
+    """
+
+    name = "sphere"
+
+    def __init__(self, rings: int = 12, segments: int = 24) -> None:
+        super().__init__()
+        self.num_betas, self.num_expression = 4, 3
+        self.expression_names = ["a", "b", "c"]
+        vertices, topology = _uv_sphere(rings, segments)
+        self.topology = topology
+        self.register_buffer("template", 0.5 * vertices, persistent=False)
+        x, y = vertices[:, 0], vertices[:, 1]
+        self.vertex_parts = {
+            "head": (y > 0).nonzero()[:, 0],
+            "face": ((y > 0) & (vertices[:, 2] > 0)).nonzero()[:, 0],
+            "left_hand": (x > 0.7).nonzero()[:, 0],
+            "right_hand": (x < -0.7).nonzero()[:, 0],
+        }
+
+    def default_params(self, batch_shape: tuple[int, ...] = ()) -> BodyParams:
+        """Returns the unit person at the origin."""
+        return BodyParams(
+            torch.zeros(*batch_shape, self.num_betas),
+            torch.zeros(*batch_shape, self.num_expression),
+            torch.zeros(*batch_shape, 55, 3),
+            torch.zeros(*batch_shape, 3),
+        )
+
+    def forward(self, params: BodyParams) -> ProxyMesh:
+        """Scales, turns and moves the sphere."""
+        rest = self.template * (1 + params.betas[..., :1, None])
+        turn = axis_angle_to_matrix(params.pose[..., 0, :])
+        vertices = rest @ turn.transpose(-1, -2) + params.translation[..., None, :]
+        rotations = turn[..., None, :, :].expand(*vertices.shape, 3)
+        joints = params.translation[..., None, :].expand(*params.translation.shape[:-1], 55, 3)
+        return ProxyMesh(vertices, rest, rotations, joints)
+
+
+def _uv_sphere(rings: int, segments: int) -> tuple[Tensor, MeshTopology]:
+    """Unit sphere: poles are rings of coincident vertices, so that every face has an area in UV."""
+    vertices, uv = [], []
+    for ring in range(rings + 1):
+        polar = math.pi * ring / rings
+        for segment in range(segments + 1):
+            around = 2 * math.pi * segment / segments
+            uv.append([0.02 + 0.96 * segment / segments, 0.98 - 0.96 * ring / rings])
+            if segment < segments:
+                vertices.append(
+                    [
+                        math.sin(polar) * math.sin(around),
+                        math.cos(polar),
+                        math.sin(polar) * math.cos(around),
+                    ]
+                )
+    faces, faces_uv = [], []
+    for ring in range(rings):
+        for s in range(segments):
+            a, b = ring * segments + s, ring * segments + (s + 1) % segments
+            ta, tb = ring * (segments + 1) + s, ring * (segments + 1) + s + 1
+            if ring > 0:
+                faces.append([a, b + segments, b])
+                faces_uv.append([ta, tb + segments + 1, tb])
+            if ring < rings - 1:
+                faces.append([a, a + segments, b + segments])
+                faces_uv.append([ta, ta + segments + 1, tb + segments + 1])
+    topology = MeshTopology(
+        torch.tensor(faces), torch.tensor(faces_uv), torch.tensor(uv), len(vertices)
+    )
+    return torch.tensor(vertices), topology

@@ -1,0 +1,65 @@
+"""The closed-form copy: seen texels copied, unseen ones mirrored, the rest filled with the mean."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from presence.geometry import matrix_to_quaternion
+from presence.interfaces import Body, Decoder
+from presence.projection import SurfaceMap
+from presence.registry import DECODERS
+from presence.structures import Avatar, BodyParams, Camera, Gaussians, ProxyMesh, UVFeatures
+
+
+@DECODERS.register()
+class CopyDecoder(Decoder):
+    """A baseline that learns nothing: what the projection alone gives.
+
+    Args:
+        body: names each vertex's mirror image.
+        surface: the texels' points on the body.
+        scale: deviation of a Gaussian over the spacing of the texels.
+    """
+
+    needs: ClassVar[Literal["uv", "image"]] = "uv"
+
+    def __init__(self, body: Body, surface: SurfaceMap, *, scale: float = 0.6) -> None:
+        super().__init__()
+        self.surface, self.scale = surface, scale
+        self.register_buffer("mirror", mirrored_points(body, surface), persistent=False)
+
+    def forward(
+        self, features: UVFeatures, canonical: ProxyMesh, body: BodyParams, camera: Camera
+    ) -> Avatar:
+        """Copies, mirrors and fills; Gaussians lie on the surface, opaque."""
+        texels = self.surface.from_map(torch.cat([features.texels, features.texels_seen], 1))
+        colour, seen = texels[..., :3], (texels[..., 3:] > 0).float()
+        mirrored, mirrored_seen = colour[:, self.mirror], seen[:, self.mirror]
+        colour = colour * seen + mirrored * mirrored_seen * (1 - seen)
+        known = torch.maximum(seen, mirrored_seen)
+        mean = (colour * known).sum(1, keepdim=True) / known.sum(1, keepdim=True).clamp_min(1)
+        colour = colour * known + mean * (1 - known)
+        frames, spacing = self.surface.tangent_frames(canonical.rest_vertices)
+        scales = self.scale * torch.cat([spacing, spacing.amin(-1, keepdim=True)], -1)
+        gaussians = Gaussians(
+            torch.zeros_like(colour),
+            matrix_to_quaternion(frames),
+            scales.clamp(1e-4, 2e-2),
+            torch.full_like(colour[..., 0], 0.99),
+            colour,
+        )
+        return Avatar(gaussians, body, camera, self.surface.binding)
+
+
+def mirrored_points(body: Body, surface: SurfaceMap) -> Tensor:
+    """Returns [N] for each surface point the point nearest to its left-right mirror image."""
+    from scipy.spatial import cKDTree
+
+    with torch.no_grad():
+        rest = body(body.default_params()).rest_vertices.cpu()
+    points = surface.binding.to("cpu").interpolate(rest).double().numpy()
+    _, nearest = cKDTree(points).query(points * [-1.0, 1.0, 1.0])
+    return torch.as_tensor(nearest, dtype=torch.long)

@@ -1,0 +1,230 @@
+"""The Dual-UV decoder: UV tokens, self-attention, unpatchify, one head an attribute (paper 3.1, A.1)."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from presence.geometry import matrix_to_quaternion, quaternion_multiply
+from presence.interfaces import Body, Decoder
+from presence.models.layers import TransformerBlock, sinusoids, two_layer_mlp
+from presence.projection import SurfaceMap
+from presence.registry import DECODERS
+from presence.structures import Avatar, BodyParams, Camera, Gaussians, ProxyMesh, UVFeatures
+
+
+@DECODERS.register()
+class DualUVDecoder(Decoder):
+    """Fills unseen UV cells from seen ones and turns every texel into a Gaussian.
+
+    Defaults are the paper's where it states them; those marked * are ours.
+
+    Args:
+        body: the body model, for the canonical position map.
+        surface: the texels' points on the body.
+        in_channels: C of the UV features.
+        core_size: side of the Core-UV grid.
+        shell_size: side of the Shell-UV grid*; 0 leaves the shell branch out (Table 2 d).
+        width: channels of a token.
+        blocks: self-attention blocks.
+        heads: attention heads*.
+        mlp_ratio: hidden width of a block's MLP over `width`*.
+        frequencies: L, octaves of the sinusoids that initialise the core position embedding*.
+        texel_channels: channels a texel receives from its token.
+        hidden: hidden width of the attribute heads.
+        mask_ratio: in training, a share drawn from U(0, mask_ratio) of the cells is dropped.
+        texel_rgb: whether the portrait's colour at each texel joins the token and is the base on
+            which the colour head predicts a residual* (design section 6).
+        max_offset: metres; offsets are soft-limited to it*.
+    """
+
+    needs: ClassVar[Literal["uv", "image"]] = "uv"
+
+    def __init__(
+        self,
+        body: Body,
+        surface: SurfaceMap,
+        *,
+        in_channels: int = 1536,
+        core_size: int = 64,
+        shell_size: int = 32,
+        width: int = 1024,
+        blocks: int = 8,
+        heads: int = 16,
+        mlp_ratio: float = 3.0,
+        frequencies: int = 8,
+        texel_channels: int = 16,
+        hidden: int = 256,
+        mask_ratio: float = 0.5,
+        texel_rgb: bool = False,
+        max_offset: float = 0.3,
+    ) -> None:
+        super().__init__()
+        if surface.size % core_size:
+            raise ValueError(f"core_size={core_size} must divide the map size {surface.size}")
+        self.surface, self.core_size, self.shell_size = surface, core_size, shell_size
+        self.patch = surface.size // core_size
+        self.mask_ratio, self.texel_rgb, self.max_offset = mask_ratio, texel_rgb, max_offset
+
+        self.core_position = nn.Parameter(
+            _position_embedding(body, surface, core_size, frequencies, in_channels)
+        )
+        self.core_in = nn.Linear(in_channels + 1, width)
+        if shell_size:
+            self.shell_position = nn.Parameter(0.02 * torch.randn(shell_size**2, in_channels))
+            self.shell_in = nn.Linear(in_channels + 1, width)
+        if texel_rgb:
+            self.texel_in = nn.Linear(4 * self.patch**2, width)
+        self.blocks = nn.ModuleList(
+            TransformerBlock(width, heads, mlp_ratio=mlp_ratio) for _ in range(blocks)
+        )
+        self.norm = nn.LayerNorm(width)
+        # With the paper's numbers (1024 = 8 * 8 * 16) unpatchify is a pure reshape.
+        exact = width == self.patch**2 * texel_channels
+        self.expand: nn.Module = (
+            nn.Identity() if exact else nn.Linear(width, self.patch**2 * texel_channels)
+        )
+        self.heads = AttributeHeads(texel_channels + (4 if texel_rgb else 0), hidden)
+
+    def forward(
+        self, features: UVFeatures, canonical: ProxyMesh, body: BodyParams, camera: Camera
+    ) -> Avatar:
+        """Decodes UV features of a batch to avatars with one Gaussian a texel."""
+        features = self._drop_cells(features)
+        tokens = self._tokens(features)
+        for block in self.blocks:
+            tokens = block(tokens)
+        texels = self._unpatchify(tokens[:, : self.core_size**2])  # [B N C]
+        copied = self._copied(features, texels.dtype)
+        raw = self.heads(texels if copied is None else torch.cat([texels, copied], -1))
+        gaussians = self._activate(raw, copied, canonical)
+        return Avatar(gaussians, body, camera, self.surface.binding)
+
+    def _drop_cells(self, features: UVFeatures) -> UVFeatures:
+        """Hides a random share of the cells from the decoder while training (design 4, Masks)."""
+        if not self.training or self.mask_ratio <= 0:
+            return features
+        batch, device = features.core.shape[0], features.core.device
+        share = self.mask_ratio * torch.rand(batch, 1, 1, 1, device=device)
+        size = self.core_size
+        core = (torch.rand(batch, 1, size, size, device=device) >= share).float()
+        shell_shape = features.shell_seen.shape
+        shell = (torch.rand(shell_shape, device=device) >= share).float()
+        texels = core.repeat_interleave(self.patch, -1).repeat_interleave(self.patch, -2)
+        return UVFeatures(
+            features.core * core,
+            features.core_seen * core,
+            features.shell * shell,
+            features.shell_seen * shell,
+            features.texels * texels,
+            features.texels_seen * texels,
+        )
+
+    def _tokens(self, features: UVFeatures) -> Tensor:
+        """Positions, features and flags of both branches to tokens [B U*U + s*s width]."""
+        core = _flatten(features.core) + self.core_position
+        tokens = self.core_in(torch.cat([core, _flatten(features.core_seen)], -1))
+        if self.texel_rgb:
+            texels = torch.cat(
+                [(features.texels - 0.5) * (features.texels_seen > 0), features.texels_seen], 1
+            )
+            patches = F.pixel_unshuffle(texels, self.patch)
+            tokens = tokens + self.texel_in(_flatten(patches))
+        if self.shell_size:
+            shell = _flatten(features.shell) + self.shell_position
+            shell = self.shell_in(torch.cat([shell, _flatten(features.shell_seen)], -1))
+            tokens = torch.cat([tokens, shell], 1)
+        return tokens
+
+    def _unpatchify(self, tokens: Tensor) -> Tensor:
+        cells = self.expand(self.norm(tokens)).transpose(1, 2)
+        maps = F.pixel_shuffle(cells.unflatten(-1, (self.core_size, self.core_size)), self.patch)
+        return self.surface.from_map(maps)
+
+    def _copied(self, features: UVFeatures, dtype: torch.dtype) -> Tensor | None:
+        """The portrait's colour at each texel, as a logit, and how squarely it was seen [B N 4]."""
+        if not self.texel_rgb:
+            return None
+        texels = self.surface.from_map(torch.cat([features.texels, features.texels_seen], 1))
+        seen = texels[..., 3:]
+        logits = torch.logit(texels[..., :3].clamp(0.01, 0.99)) * (seen > 0)
+        return torch.cat([logits, seen], -1).to(dtype)
+
+    @torch.autocast("cuda", enabled=False)
+    @torch.autocast("cpu", enabled=False)
+    def _activate(
+        self, raw: dict[str, Tensor], copied: Tensor | None, canonical: ProxyMesh
+    ) -> Gaussians:
+        """Raw head outputs to Gaussians in the axes of the rest pose, in float32."""
+        raw = {name: value.float() for name, value in raw.items()}
+        rest_from_tangent, spacing = self.surface.tangent_frames(canonical.rest_vertices)
+        offset = self.max_offset * torch.tanh(raw["offset"] * (0.05 / self.max_offset))
+        offset = (rest_from_tangent @ offset[..., None])[..., 0]
+        local = raw["rotation"] + raw["rotation"].new_tensor([1.0, 0.0, 0.0, 0.0])
+        turn = quaternion_multiply(
+            matrix_to_quaternion(rest_from_tangent), F.normalize(local, dim=-1)
+        )
+        base = torch.cat([spacing, spacing.amin(-1, keepdim=True)], -1).clamp(2e-4, 2e-2)
+        scales = base * torch.exp(raw["scale"].clamp(-4, 3) + _SCALE_BIAS)
+        colour = raw["color"] if copied is None else raw["color"] + copied[..., :3].float()
+        opacity = torch.sigmoid(raw["opacity"][..., 0] + _OPACITY_BIAS)
+        return Gaussians(offset, turn, scales, opacity, torch.sigmoid(colour))
+
+
+# Neighbouring Gaussians one spacing apart with a deviation of 0.6 spacings leave no gaps.
+_SCALE_BIAS = math.log(0.6)
+# Opacities start at the value that the regulariser pulls them to, 0.8 (Eq. 13).
+_OPACITY_BIAS = math.log(0.8 / 0.2)
+
+
+class AttributeHeads(nn.Module):
+    """One two-layer MLP for each Gaussian attribute (paper A.1).
+
+    Args:
+        inputs: channels a texel comes with.
+        hidden: hidden width of each MLP.
+    """
+
+    OUTPUTS: ClassVar[dict[str, int]] = {
+        "color": 3,
+        "opacity": 1,
+        "offset": 3,
+        "rotation": 4,
+        "scale": 3,
+    }
+
+    def __init__(self, inputs: int, hidden: int) -> None:
+        super().__init__()
+        self.mlps = nn.ModuleDict(
+            {
+                name: two_layer_mlp(inputs, hidden, outputs, init_scale=0.1)
+                for name, outputs in self.OUTPUTS.items()
+            }
+        )
+
+    def forward(self, texels: Tensor) -> dict[str, Tensor]:
+        """Maps texels [B N C] to raw attributes [B N ...]."""
+        return {name: mlp(texels) for name, mlp in self.mlps.items()}
+
+
+def _flatten(maps: Tensor) -> Tensor:
+    return maps.flatten(2).transpose(1, 2)
+
+
+def _position_embedding(
+    body: Body, surface: SurfaceMap, grid: int, frequencies: int, width: int
+) -> Tensor:
+    """Initial core position embedding [grid^2 width] from the canonical position map (A.1)."""
+    with torch.no_grad():
+        mesh = body(body.default_params())
+        points = surface.binding.to(mesh.rest_vertices.device).interpolate(mesh.rest_vertices)
+        cells = surface.cells(grid)
+        total = points.new_zeros(grid**2, 3).index_add(0, cells, points)
+        count = torch.bincount(cells, minlength=grid**2).clamp_min(1)[:, None]
+        code = sinusoids(total / count, frequencies)
+        linear = torch.randn(code.shape[-1], width) / math.sqrt(code.shape[-1])
+        return 0.1 * code @ linear
