@@ -1,0 +1,201 @@
+"""Body files on disk: reading SMPL-X-layout `.npz` and `.pkl` into plain, checked arrays."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from presence.bodies.joints import JOINT_NAMES, NUM_JOINTS, PARENTS
+from presence.errors import AssetError
+
+SHAPE_SPACE = 300
+"""Columns of `shapedirs` that SMPL-X reserves for shape; expression follows them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class BodyData:
+    """The arrays of one body file.
+
+    Attributes:
+        name: short name for messages.
+        v_template: [V 3] rest mesh of the average person, metres.
+        faces: [F 3] vertex indices.
+        shapedirs: [V 3 S] shape blend shapes, metres a unit.
+        exprdirs: [V 3 E] expression blend shapes, metres a unit.
+        posedirs: [486 V*3] pose-corrective blend shapes, or None if the file's are zero.
+        joint_regressor: [55 V].
+        weights: [V 55] skinning weights.
+        uv: [T 2], v upwards.
+        faces_uv: [F 3] indices into `uv`.
+        expression_names: E names.
+        parts: part name to vertex indices.
+        mirror_vertices: [V] or None.
+        face_charts: [F] or None.
+    """
+
+    name: str
+    v_template: np.ndarray
+    faces: np.ndarray
+    shapedirs: np.ndarray
+    exprdirs: np.ndarray
+    posedirs: np.ndarray | None
+    joint_regressor: np.ndarray
+    weights: np.ndarray
+    uv: np.ndarray
+    faces_uv: np.ndarray
+    expression_names: tuple[str, ...]
+    parts: Mapping[str, np.ndarray]
+    mirror_vertices: np.ndarray | None = None
+    face_charts: np.ndarray | None = None
+
+
+def read_body(path: Path) -> BodyData:
+    """Reads an SMPL-X-layout file.
+
+    Args:
+        path: `.npz`, or `.pkl` as SMPL-X is also distributed (see `presence.bodies.pickles`).
+
+    Raises:
+        AssetError: the file is missing, unreadable or not in the SMPL-X layout.
+    """
+    arrays = _open(path)
+    missing = [k for k in _REQUIRED if k not in arrays]
+    if missing:
+        raise AssetError(f"{path} is not an SMPL-X body file: it has no `{missing[0]}`")
+    weights = _dense(arrays["weights"])
+    if weights.shape[1] != NUM_JOINTS:
+        raise AssetError(
+            f"{path} has {weights.shape[1]} joints, but SMPL-X has {NUM_JOINTS}"
+            " (SMPL and SMPL+H files do not fit)"
+        )
+    parents = np.asarray(arrays["kintree_table"])[0].astype(np.int64).copy()
+    parents[0] = -1
+    if tuple(parents) != PARENTS:
+        raise AssetError(f"{path}: the joint tree is not SMPL-X's")
+    shapedirs, exprdirs = _split_directions(arrays)
+    faces = np.asarray(arrays["f"]).astype(np.int64)
+    uv, faces_uv = _texture(arrays, faces)
+    return BodyData(
+        name=_text(arrays, "name", path.stem),
+        v_template=np.asarray(arrays["v_template"], dtype=np.float64),
+        faces=faces,
+        shapedirs=shapedirs,
+        exprdirs=exprdirs,
+        posedirs=_pose_directions(arrays),
+        joint_regressor=_dense(arrays["J_regressor"]).astype(np.float64),
+        weights=weights,
+        uv=uv,
+        faces_uv=faces_uv,
+        expression_names=_expression_names(arrays, exprdirs.shape[-1]),
+        parts=_parts(arrays, weights),
+        mirror_vertices=_optional(arrays, "mirror_vertices"),
+        face_charts=_optional(arrays, "face_charts"),
+    )
+
+
+_REQUIRED = ("v_template", "f", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table")
+
+
+def _open(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        raise AssetError(f"body file {path} does not exist")
+    try:
+        if path.suffix == ".pkl":
+            from presence.bodies.pickles import load_pickle
+
+            return load_pickle(path)
+        return np.load(path, allow_pickle=False)
+    except AssetError:
+        raise
+    except Exception as error:
+        raise AssetError(f"{path} cannot be read as a body file: {error}") from error
+
+
+def _split_directions(arrays: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Splits `shapedirs` as SMPL-X does: 300 + expression columns, or 10 + 10 in small files."""
+    directions = np.asarray(arrays["shapedirs"])
+    if directions.shape[-1] < SHAPE_SPACE + 10:
+        return directions[..., :10], directions[..., 10:20]
+    num_betas = int(_scalar(arrays, "num_betas", SHAPE_SPACE))
+    num_expression = int(
+        _scalar(arrays, "num_expression", min(directions.shape[-1] - SHAPE_SPACE, 100))
+    )
+    expression = directions[..., SHAPE_SPACE : SHAPE_SPACE + num_expression]
+    return directions[..., :num_betas], expression
+
+
+def _pose_directions(arrays: Mapping[str, Any]) -> np.ndarray | None:
+    if int(_scalar(arrays, "posedirs_are_zero", 0)):
+        return None
+    posedirs = np.asarray(arrays["posedirs"])
+    return posedirs.reshape(-1, posedirs.shape[-1]).T if posedirs.any() else None
+
+
+def _texture(arrays: Mapping[str, Any], faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if "vt" in arrays and "ft" in arrays:
+        return np.asarray(arrays["vt"], np.float64), np.asarray(arrays["ft"]).astype(np.int64)
+    raise AssetError("the body file has no texture coordinates (`vt`, `ft`); use the full .npz")
+
+
+def _expression_names(arrays: Mapping[str, Any], count: int) -> tuple[str, ...]:
+    if "expression_names" in arrays:
+        return tuple(str(name) for name in np.asarray(arrays["expression_names"]))
+    return tuple(f"expression_{index}" for index in range(count))
+
+
+def _parts(arrays: Mapping[str, Any], weights: np.ndarray) -> dict[str, np.ndarray]:
+    if "part_names" in arrays:
+        names = [str(name) for name in np.asarray(arrays["part_names"])]
+        ids, ends = np.asarray(arrays["part_vertices"]), np.asarray(arrays["part_ends"])
+        starts = np.concatenate([[0], ends[:-1]])
+        return {
+            n: ids[a:b].astype(np.int64) for n, a, b in zip(names, starts, ends, strict=True)
+        }
+    return parts_from_weights(weights)
+
+
+def parts_from_weights(weights: np.ndarray) -> dict[str, np.ndarray]:
+    """Names vertices by the joint that moves them most, where a file has no parts of its own.
+
+    Args:
+        weights: [V 55] skinning weights.
+    """
+    owner = np.array(JOINT_NAMES)[weights.argmax(1)]
+    tests = {
+        "head": lambda n: n in ("head", "jaw", "left_eye", "right_eye"),
+        "face": lambda n: n in ("head", "jaw", "left_eye", "right_eye"),
+        "neck": lambda n: n == "neck",
+        "torso": lambda n: n in ("pelvis", "spine1", "spine2", "spine3") or "collar" in n,
+        "mouth_interior": lambda n: False,
+    }
+    for side in ("left", "right"):
+        fingers = ("wrist", "index", "middle", "pinky", "ring", "thumb")
+        tests[f"{side}_arm"] = lambda n, s=side: n in (f"{s}_shoulder", f"{s}_elbow")
+        tests[f"{side}_hand"] = lambda n, s=side: any(n.startswith(f"{s}_{f}") for f in fingers)
+        tests[f"{side}_leg"] = lambda n, s=side: n in (f"{s}_hip", f"{s}_knee")
+        tests[f"{side}_foot"] = lambda n, s=side: n in (f"{s}_ankle", f"{s}_foot")
+        tests[f"{side}_eye"] = lambda n, s=side: n == f"{s}_eye"
+    return {
+        part: np.flatnonzero([test(n) for n in owner]).astype(np.int64)
+        for part, test in tests.items()
+    }
+
+
+def _dense(value: Any) -> np.ndarray:
+    return np.asarray(value.todense() if hasattr(value, "todense") else value)
+
+
+def _scalar(arrays: Mapping[str, Any], key: str, default: float) -> float:
+    return float(np.asarray(arrays[key])) if key in arrays else default
+
+
+def _optional(arrays: Mapping[str, Any], key: str) -> np.ndarray | None:
+    return np.asarray(arrays[key]).astype(np.int64) if key in arrays else None
+
+
+def _text(arrays: Mapping[str, Any], key: str, default: str) -> str:
+    return str(np.asarray(arrays[key])) if key in arrays else default

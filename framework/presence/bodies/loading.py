@@ -1,0 +1,55 @@
+"""Finding and loading a body by name or by path."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+
+from presence.bodies.body import Body
+from presence.bodies.data import BodyData, read_body
+from presence.errors import AssetError
+from presence.registry import BODIES
+
+EMBEDDED = ("annyx",)
+"""Bodies that ship with the project."""
+
+
+def load_body(name_or_path: str | Path = "annyx") -> Body:
+    """Returns a new `Body`.
+
+    Args:
+        name_or_path: "annyx", or the path of an SMPL-X-layout `.npz` or `.pkl`.
+
+    Raises:
+        AssetError: no such body, or the file does not fit.
+
+    Example:
+        >>> load_body("annyx").num_vertices
+        13718
+    """
+    return Body(_read(str(name_or_path)))
+
+
+@BODIES.register("SMPLXBody")
+def build_body(source: str = "annyx") -> Body:
+    """Returns the body that a config names: `dict(type="SMPLXBody", source="annyx" or a path)`."""
+    return load_body(source)
+
+
+@lru_cache(maxsize=4)
+def _read(name_or_path: str) -> BodyData:
+    if name_or_path in EMBEDDED:
+        return read_body(embedded_path(name_or_path))
+    path = Path(name_or_path).expanduser()
+    if not path.suffix and not path.exists():
+        raise AssetError(
+            f"unknown body `{name_or_path}`. Available: {', '.join(EMBEDDED)}, or the path of an"
+            " SMPL-X file"
+        )
+    return read_body(path)
+
+
+def embedded_path(name: str = "annyx") -> Path:
+    """Returns where an embedded body file lies."""
+    return Path(str(resources.files("presence") / "data" / f"{name}.npz"))
