@@ -1,4 +1,4 @@
-"""Loads a config file (mmengine's text style) and applies overrides that may only name known keys."""
+"""Loads a config file (mmengine's text style) with overrides that may only name known keys."""
 
 from __future__ import annotations
 

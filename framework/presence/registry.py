@@ -37,8 +37,8 @@ class Registry(mmengine_registry.Registry):
         self.kind = kind
         super().__init__(kind, build_func=_build, parent=parent, scope=SCOPE)
 
-    def register(self, name: str | None = None) -> Callable[[type], type]:
-        """Returns a class decorator that registers under `name` (default: the class's name)."""
+    def register(self, name: str | None = None) -> Callable[[Any], Any]:
+        """Returns a decorator for a class or factory, under `name` (default: its own name)."""
         return self.register_module(name=name)
 
     def names(self) -> list[str]:
@@ -46,8 +46,8 @@ class Registry(mmengine_registry.Registry):
         _load_plugins()
         return sorted(self.module_dict)
 
-    def lookup(self, name: str) -> type:
-        """Returns the class registered under `name`.
+    def lookup(self, name: str) -> Any:
+        """Returns the class or factory registered under `name`.
 
         Raises:
             ConfigError: nothing has that name; the message names the nearest one, everything

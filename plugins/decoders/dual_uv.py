@@ -1,4 +1,4 @@
-"""The Dual-UV decoder: UV tokens, self-attention, unpatchify, one head an attribute (paper 3.1, A.1)."""
+"""The Dual-UV decoder: UV tokens, self-attention, unpatchify, attribute heads (paper 3.1, A.1)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from presence.geometry import matrix_to_quaternion, quaternion_multiply
 from presence.interfaces import Body, Decoder
-from presence.models.layers import TransformerBlock, sinusoids, two_layer_mlp
+from presence.models.layers import ConvBlock, TransformerBlock, sinusoids, two_layer_mlp
 from presence.projection import SurfaceMap
 from presence.registry import DECODERS
 from presence.structures import Avatar, BodyParams, Camera, Gaussians, ProxyMesh, UVFeatures
@@ -30,6 +30,12 @@ class DualUVDecoder(Decoder):
         core_size: side of the Core-UV grid.
         shell_size: side of the Shell-UV grid*; 0 leaves the shell branch out (Table 2 d).
         width: channels of a token.
+        merge: each token stands for merge x merge cells*; 1 is the paper's. With more, cells keep
+            `cell_width` channels of their own past the attention, and `refine_blocks`
+            convolution blocks on the cell grid blend what tokens and cells know: attention on a
+            quarter of the tokens, for two CPU cores.
+        cell_width: channels of a cell when merging.
+        refine_blocks: convolution blocks after unmerging.
         blocks: self-attention blocks.
         heads: attention heads*.
         mlp_ratio: hidden width of a block's MLP over `width`*.
@@ -53,6 +59,9 @@ class DualUVDecoder(Decoder):
         core_size: int = 64,
         shell_size: int = 32,
         width: int = 1024,
+        merge: int = 1,
+        cell_width: int | None = None,
+        refine_blocks: int = 0,
         blocks: int = 8,
         heads: int = 16,
         mlp_ratio: float = 3.0,
@@ -68,25 +77,30 @@ class DualUVDecoder(Decoder):
             raise ValueError(f"core_size={core_size} must divide the map size {surface.size}")
         self.surface, self.core_size, self.shell_size = surface, core_size, shell_size
         self.patch = surface.size // core_size
+        self.merge = merge
         self.mask_ratio, self.texel_rgb, self.max_offset = mask_ratio, texel_rgb, max_offset
 
+        cell = width if cell_width is None else cell_width
         self.core_position = nn.Parameter(
             _position_embedding(body, surface, core_size, frequencies, in_channels)
         )
-        self.core_in = nn.Linear(in_channels + 1, width)
+        self.core_in = nn.Linear(in_channels + 1, cell)
         if shell_size:
             self.shell_position = nn.Parameter(0.02 * torch.randn(shell_size**2, in_channels))
-            self.shell_in = nn.Linear(in_channels + 1, width)
+            self.shell_in = nn.Linear(in_channels + 1, cell)
         if texel_rgb:
-            self.texel_in = nn.Linear(4 * self.patch**2, width)
+            self.texel_in = nn.Linear(4 * self.patch**2, cell)
+        self.merge_core, self.unmerge = _mergers(cell, width, merge)
+        self.merge_shell = _mergers(cell, width, merge)[0] if shell_size else None
         self.blocks = nn.ModuleList(
             TransformerBlock(width, heads, mlp_ratio=mlp_ratio) for _ in range(blocks)
         )
-        self.norm = nn.LayerNorm(width)
+        self.refine = nn.Sequential(*(ConvBlock(cell) for _ in range(refine_blocks)))
+        self.norm = nn.LayerNorm(cell)
         # With the paper's numbers (1024 = 8 * 8 * 16) unpatchify is a pure reshape.
-        exact = width == self.patch**2 * texel_channels
+        exact = cell == self.patch**2 * texel_channels
         self.expand: nn.Module = (
-            nn.Identity() if exact else nn.Linear(width, self.patch**2 * texel_channels)
+            nn.Identity() if exact else nn.Linear(cell, self.patch**2 * texel_channels)
         )
         self.heads = AttributeHeads(texel_channels + (4 if texel_rgb else 0), hidden)
 
@@ -95,10 +109,9 @@ class DualUVDecoder(Decoder):
     ) -> Avatar:
         """Decodes UV features of a batch to avatars with one Gaussian a texel."""
         features = self._drop_cells(features)
-        tokens = self._tokens(features)
-        for block in self.blocks:
-            tokens = block(tokens)
-        texels = self._unpatchify(tokens[:, : self.core_size**2])  # [B N C]
+        core, shell = self._cells(features)
+        cells = self._attend(core, shell)
+        texels = self._unpatchify(self.refine(cells))  # [B N C]
         copied = self._copied(features, texels.dtype)
         raw = self.heads(texels if copied is None else torch.cat([texels, copied], -1))
         gaussians = self._activate(raw, copied, canonical)
@@ -124,26 +137,35 @@ class DualUVDecoder(Decoder):
             features.texels_seen * texels,
         )
 
-    def _tokens(self, features: UVFeatures) -> Tensor:
-        """Positions, features and flags of both branches to tokens [B U*U + s*s width]."""
+    def _cells(self, features: UVFeatures) -> tuple[Tensor, Tensor | None]:
+        """Positions, features and flags of both branches to cells [B C U U] and [B C s s]."""
         core = _flatten(features.core) + self.core_position
-        tokens = self.core_in(torch.cat([core, _flatten(features.core_seen)], -1))
+        core = self.core_in(torch.cat([core, _flatten(features.core_seen)], -1))
         if self.texel_rgb:
             texels = torch.cat(
                 [(features.texels - 0.5) * (features.texels_seen > 0), features.texels_seen], 1
             )
-            patches = F.pixel_unshuffle(texels, self.patch)
-            tokens = tokens + self.texel_in(_flatten(patches))
-        if self.shell_size:
-            shell = _flatten(features.shell) + self.shell_position
-            shell = self.shell_in(torch.cat([shell, _flatten(features.shell_seen)], -1))
-            tokens = torch.cat([tokens, shell], 1)
-        return tokens
+            core = core + self.texel_in(_flatten(F.pixel_unshuffle(texels, self.patch)))
+        if not self.shell_size:
+            return _unflatten(core), None
+        shell = _flatten(features.shell) + self.shell_position
+        shell = self.shell_in(torch.cat([shell, _flatten(features.shell_seen)], -1))
+        return _unflatten(core), _unflatten(shell)
 
-    def _unpatchify(self, tokens: Tensor) -> Tensor:
-        cells = self.expand(self.norm(tokens)).transpose(1, 2)
-        maps = F.pixel_shuffle(cells.unflatten(-1, (self.core_size, self.core_size)), self.patch)
-        return self.surface.from_map(maps)
+    def _attend(self, core: Tensor, shell: Tensor | None) -> Tensor:
+        """Self-attention among the tokens of both branches; returns core cells [B C U U]."""
+        tokens = self.merge_core(core)
+        count = tokens.shape[1]
+        if shell is not None and self.merge_shell is not None:
+            tokens = torch.cat([tokens, self.merge_shell(shell)], 1)
+        for block in self.blocks:
+            tokens = block(tokens)
+        merged = self.unmerge(_unflatten(tokens[:, :count]))
+        return merged if self.merge == 1 else core + merged
+
+    def _unpatchify(self, cells: Tensor) -> Tensor:
+        patches = self.expand(self.norm(_flatten(cells)))
+        return self.surface.from_map(F.pixel_shuffle(_unflatten(patches), self.patch))
 
     def _copied(self, features: UVFeatures, dtype: torch.dtype) -> Tensor | None:
         """The portrait's colour at each texel, as a logit, and how squarely it was seen [B N 4]."""
@@ -213,6 +235,50 @@ class AttributeHeads(nn.Module):
 
 def _flatten(maps: Tensor) -> Tensor:
     return maps.flatten(2).transpose(1, 2)
+
+
+def _unflatten(tokens: Tensor) -> Tensor:
+    side = math.isqrt(tokens.shape[1])
+    return tokens.transpose(1, 2).unflatten(-1, (side, side))
+
+
+class _Merge(nn.Module):
+    """Cells [B C U U] to tokens [B (U/m)^2 W]: m x m cells side by side, then a linear layer."""
+
+    def __init__(self, cell: int, width: int, merge: int) -> None:
+        super().__init__()
+        self.merge = merge
+        self.linear = nn.Linear(cell * merge**2, width)
+
+    def forward(self, cells: Tensor) -> Tensor:
+        return self.linear(_flatten(F.pixel_unshuffle(cells, self.merge)))
+
+
+class _Unmerge(nn.Module):
+    """Token maps [B W u u] to cells [B C u*m u*m], the inverse of `_Merge`."""
+
+    def __init__(self, cell: int, width: int, merge: int) -> None:
+        super().__init__()
+        self.merge = merge
+        self.linear = nn.Linear(width, cell * merge**2)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return F.pixel_shuffle(_unflatten(self.linear(_flatten(tokens))), self.merge)
+
+
+class _Flatten(nn.Module):
+    """Cells that are tokens already: [B C U U] to [B U*U C]."""
+
+    def forward(self, cells: Tensor) -> Tensor:
+        return _flatten(cells)
+
+
+def _mergers(cell: int, width: int, merge: int) -> tuple[nn.Module, nn.Module]:
+    if merge == 1:
+        if cell != width:
+            raise ValueError(f"cell_width={cell} must equal width={width} when merge is 1")
+        return _Flatten(), nn.Identity()
+    return _Merge(cell, width, merge), _Unmerge(cell, width, merge)
 
 
 def _position_embedding(

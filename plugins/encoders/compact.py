@@ -7,29 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from presence.interfaces import Encoder
-from presence.models.layers import TransformerBlock, sinusoids
+from presence.models.layers import ConvBlock, TransformerBlock, sinusoids
 from presence.registry import ENCODERS
 from presence.structures import ImageFeatures, Portrait
-
-
-class ConvBlock(nn.Module):
-    """A residual block: 7x7 depthwise convolution, then a pointwise MLP.
-
-    Args:
-        width: channels.
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.depthwise = nn.Conv2d(width, width, 7, padding=3, groups=width)
-        self.norm = nn.GroupNorm(1, width)
-        self.mlp = nn.Sequential(
-            nn.Conv2d(width, 4 * width, 1), nn.GELU(), nn.Conv2d(4 * width, width, 1)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Transforms maps [B C h w]."""
-        return x + self.mlp(self.norm(self.depthwise(x)))
 
 
 @ENCODERS.register()

@@ -1,4 +1,4 @@
-"""Layers that encoders and decoders share: self-attention blocks, sinusoids, small MLPs."""
+"""Layers that encoders and decoders share: attention and convolution blocks, sinusoids, MLPs."""
 
 from __future__ import annotations
 
@@ -55,6 +55,26 @@ class TransformerBlock(nn.Module):
         """Transforms tokens [B T C]."""
         tokens = tokens + self.scale1 * self.attention(self.norm1(tokens))
         return tokens + self.scale2 * self.mlp(self.norm2(tokens))
+
+
+class ConvBlock(nn.Module):
+    """A residual block of convolutions: 7x7 depthwise convolution, then a pointwise MLP.
+
+    Args:
+        width: channels.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(width, width, 7, padding=3, groups=width)
+        self.norm = nn.GroupNorm(1, width)
+        self.mlp = nn.Sequential(
+            nn.Conv2d(width, 4 * width, 1), nn.GELU(), nn.Conv2d(4 * width, width, 1)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transforms maps [B C h w]."""
+        return x + self.mlp(self.norm(self.depthwise(x)))
 
 
 def sinusoids(values: Tensor, frequencies: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""The Dual-UV projection: image features to Core-UV and Shell-UV, in closed form (paper Eq. 2-4)."""
+"""The Dual-UV projection: image features to Core-UV and Shell-UV (paper Eq. 2-4)."""
 
 from __future__ import annotations
 

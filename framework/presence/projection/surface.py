@@ -1,4 +1,4 @@
-"""The surface map: every texel of the attribute maps that lies in a chart, and its point on the body."""
+"""The surface map: every texel inside a chart and its point on the body (paper Eq. 1)."""
 
 from __future__ import annotations
 

@@ -160,7 +160,7 @@ class TensorStruct:
 
 
 def stack(structs: Sequence[T]) -> T:
-    """Joins structs of equal shapes along a new leading batch axis; static fields are the first's."""
+    """Joins structs of equal shapes along a new batch axis; static fields are the first's."""
     return _join(structs, torch.stack)
 
 

@@ -57,7 +57,7 @@ class Camera(TensorStruct):
         return self.replace(K=self.K * scale[:, None], width=width, height=height)
 
     def cropped(self, left: float, top: float, width: int, height: int) -> Camera:
-        """Returns the camera of the window whose corner is (left, top) px; it may leave the picture."""
+        """Returns the camera of a window at corner (left, top) px; it may leave the picture."""
         shift = torch.zeros_like(self.K)
         shift[..., 0, 2], shift[..., 1, 2] = left, top
         return self.replace(K=self.K - shift, width=width, height=height)
