@@ -1,0 +1,172 @@
+import math
+
+import pytest
+import torch
+
+from presence.geometry import axis_angle_to_matrix
+from presence.models import AvatarModel
+from presence.registry import BODIES
+from presence.structures import Camera, Portrait, TrainSample, View
+from presence.testing.toy import SphereBody
+
+if "SphereBody" not in BODIES.module_dict:
+    BODIES.register()(SphereBody)
+
+
+def tiny_config(**decoder):
+    return dict(
+        body=dict(type="SphereBody"),
+        map_size=32,
+        rasterizer=dict(type="AutoRasterizer"),
+        encoder=dict(
+            type="CompactEncoder",
+            widths=(8, 16, 32),
+            conv_blocks=(1, 1),
+            attention_blocks=1,
+            heads=2,
+            out_channels=12,
+        ),
+        projector=dict(type="DualUVProjector", core_size=8, shell_size=4),
+        decoder=dict(
+            type="DualUVDecoder",
+            core_size=8,
+            shell_size=4,
+            width=32,
+            heads=2,
+            blocks=2,
+            hidden=16,
+            **(dict(texel_rgb=True) | decoder),
+        ),
+        renderer=dict(type="CPURenderer"),
+        reconstruction=dict(type="ReconstructionLoss", lpips=0.0),
+        regularizers=[dict(type="OffsetLoss"), dict(type="OpacityLoss", patches=8)],
+    )
+
+
+def view(body, yaw: float = 0.0, size: int = 48) -> View:
+    eye = 4.0 * torch.tensor([math.sin(yaw), 0.0, math.cos(yaw)])
+    camera = Camera.look_at(eye, torch.zeros(3), math.radians(20), size, size).unsqueeze()
+    ys, xs = torch.meshgrid(torch.arange(size) + 0.5, torch.arange(size) + 0.5, indexing="ij")
+    inside = ((xs - size / 2) ** 2 + (ys - size / 2) ** 2).sqrt() < size * 0.355
+    rgb = torch.stack([xs / size, ys / size, 0.5 * torch.ones_like(xs)])
+    portrait = Portrait(rgb[None], inside[None, None].float())
+    return View(portrait, body.default_params((1,)), camera)
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return AvatarModel.from_config(tiny_config())
+
+
+def sample(body) -> TrainSample:
+    return TrainSample(view(body), view(body, 0.6), torch.zeros(1, dtype=torch.long))
+
+
+def test_body_and_maps_are_not_saved(model):
+    assert set(model.state_dict()) == {name for name, _ in model.named_parameters()}
+
+
+def test_one_portrait_and_a_batch_agree(model):
+    model.eval()
+    v = view(model.body)
+    batched = model.reconstruct(v.portrait, v.body, v.camera)
+    single = model.reconstruct(v.portrait[0], v.body[0], v.camera[0])
+    assert single.batch_shape == ()
+    torch.testing.assert_close(single.canonical.colors, batched.canonical.colors[0])
+
+
+def test_untrained_model_copies_what_it_sees(model):
+    """With small heads the texel colours are the portrait's: the projection is closed-form."""
+    model.eval()
+    v = view(model.body)
+    avatar = model.reconstruct(v.portrait, v.body, v.camera)
+    points = avatar.binding.interpolate(model.body(v.body).vertices)
+    px, _ = v.camera.project(points)
+    facing = points[0, :, 2] > 0.2
+    colours = avatar.canonical.colors[0, facing, :2]
+    assert (colours - px[0, facing] / 48).abs().mean() < 0.06
+
+
+def test_gaussians_ride_a_rigid_motion(model):
+    """Turning and moving the body turns and moves every Gaussian with it."""
+    model.eval()
+    v = view(model.body)
+    avatar = model.reconstruct(v.portrait, v.body, v.camera)
+    turn = torch.tensor([[0.3, -0.9, 0.4]])
+    pose = v.body.pose.clone()
+    pose[:, 0] = turn
+    moved = v.body.replace(pose=pose, translation=torch.tensor([[0.1, 0.2, -0.3]]))
+    before = avatar.pose(model.body(v.body))
+    after = avatar.pose(model.body(moved))
+    rotation = axis_angle_to_matrix(turn)[0]
+    torch.testing.assert_close(
+        after.means, before.means @ rotation.T + moved.translation, atol=1e-5, rtol=1e-4
+    )
+    from presence.geometry import quaternion_to_matrix
+
+    torch.testing.assert_close(
+        quaternion_to_matrix(after.quaternions),
+        rotation @ quaternion_to_matrix(before.quaternions),
+        atol=1e-4,
+        rtol=1e-4,
+    )
+
+
+def test_every_parameter_receives_a_gradient(model):
+    model.train()
+    model.zero_grad()
+    terms = model.loss(sample(model.body))
+    sum(value for name, value in terms.items() if name.startswith("loss_")).backward()
+    without = [name for name, p in model.named_parameters() if p.grad is None]
+    assert not without
+    assert {"loss_reference_l1", "loss_target_l1", "loss_offset", "loss_opacity"} <= set(terms)
+
+
+def test_a_few_steps_lower_the_loss():
+    torch.manual_seed(0)
+    model = AvatarModel.from_config(tiny_config(mask_ratio=0.0))
+    batch = sample(model.body)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+
+    def step() -> float:
+        torch.manual_seed(1)  # the same random background every time
+        loss = sum(v for k, v in model.loss(batch).items() if k.startswith("loss_"))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    losses = [step() for _ in range(15)]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(shell_size=0),
+        dict(texel_rgb=False),
+        dict(merge=2, cell_width=16, refine_blocks=1),
+        dict(width=64, texel_channels=4, texel_rgb=False),  # unpatchify is a pure reshape
+    ],
+)
+def test_decoder_variants_train(options):
+    config = tiny_config(**{k: v for k, v in options.items() if k not in ("shell_size", "width")})
+    config["decoder"].update(options)
+    model = AvatarModel.from_config(config)
+    model.loss(sample(model.body))["loss_target_l1"].backward()
+    assert model.decoder.core_position.grad is not None
+
+
+def test_masking_hides_cells_only_while_training():
+    torch.manual_seed(0)
+    model = AvatarModel.from_config(tiny_config(mask_ratio=1.0))
+    v = view(model.body)
+
+    def colours():
+        return model.reconstruct(v.portrait, v.body, v.camera).canonical.colors.detach()
+
+    model.eval()
+    assert torch.equal(colours(), colours())
+    model.train()
+    assert not torch.equal(colours(), colours())
