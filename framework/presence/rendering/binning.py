@@ -10,7 +10,7 @@ _DIGITS = 1 << _DIGIT_BITS
 
 
 @njit(nogil=True, cache=True)
-def depth_order(keys, tiles):
+def depth_order(keys: np.ndarray, tiles: np.ndarray) -> np.ndarray:
     """Sorts the Gaussians that touch a tile by depth; equal depths keep their order.
 
     Args:
@@ -43,7 +43,9 @@ def depth_order(keys, tiles):
 
 
 @njit(nogil=True, cache=True)
-def tile_lists(order, tiles, columns, rows):
+def tile_lists(
+    order: np.ndarray, tiles: np.ndarray, columns: int, rows: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Distributes Gaussians over the tiles that they touch, keeping their order.
 
     Args:
@@ -57,7 +59,7 @@ def tile_lists(order, tiles, columns, rows):
         ids: [M] int32, Gaussians, nearest first within a tile.
     """
     offsets = np.zeros(rows * columns + 1, np.int64)
-    for i in order:
+    for i in range(len(tiles)):
         for row in range(tiles[i, 2], tiles[i, 3]):
             for column in range(tiles[i, 0], tiles[i, 1]):
                 offsets[row * columns + column + 1] += 1

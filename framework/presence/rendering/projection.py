@@ -16,6 +16,10 @@ import math
 import numpy as np
 from numba import njit
 
+Array = np.ndarray
+
+# Numba's disk cache notices a change only in the file that holds a kernel: after changing a
+# constant here, touch binning.py and compositing.py too.
 TILE = 16  # Edge of the square tiles in pixels.
 ALPHA_MIN = 1.0 / 255.0  # Fainter contributions are skipped.
 EXTENT = 3.33  # Standard deviations at which opacity 1 falls under ALPHA_MIN.
@@ -38,7 +42,7 @@ FX, FY, CX, CY = 12, 13, 14, 15
 
 
 @njit(nogil=True, cache=True, error_model="numpy", inline="always")
-def _camera_point(i, means, camera):
+def _camera_point(i: int, means: Array, camera: Array) -> tuple[float, float, float]:
     """Returns the camera-space mean of Gaussian i."""
     x, y, z = np.float64(means[i, 0]), np.float64(means[i, 1]), np.float64(means[i, 2])
     return (
@@ -49,7 +53,7 @@ def _camera_point(i, means, camera):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _axes_in_camera(i, quaternions, camera, axes):
+def _axes_in_camera(i: int, quaternions: Array, camera: Array, axes: Array) -> float:
     """Fills `axes` [3 3] with W R(q): the Gaussian's axes as columns; returns |q|."""
     w, x = np.float64(quaternions[i, 0]), np.float64(quaternions[i, 1])
     y, z = np.float64(quaternions[i, 2]), np.float64(quaternions[i, 3])
@@ -67,7 +71,7 @@ def _axes_in_camera(i, quaternions, camera, axes):
 
 
 @njit(nogil=True, cache=True, error_model="numpy", inline="always")
-def _clamp_to_view(slope, focal, centre, size):
+def _clamp_to_view(slope: float, focal: float, centre: float, size: int) -> float:
     """Clamps x/z to the field of view widened by FRUSTUM_MARGIN; NaN stays NaN."""
     margin = FRUSTUM_MARGIN * 0.5 * size / focal
     low, high = -(centre / focal + margin), (size - centre) / focal + margin
@@ -76,9 +80,10 @@ def _clamp_to_view(slope, focal, centre, size):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def project_forward(
-    start, stop, means, quaternions, scales, opacities, colors, camera,
-    width, height, eps2d, near, centers, splats, tiles,
-):  # fmt: skip
+    start: int, stop: int, means: Array, quaternions: Array, scales: Array, opacities: Array,
+    colors: Array, camera: Array, width: int, height: int, eps2d: float, near: float,
+    centers: Array, splats: Array, tiles: Array,
+) -> None:  # fmt: skip
     """Projects Gaussians start..stop.
 
     Args:
@@ -134,7 +139,8 @@ def project_forward(
         tiles[i, 0], tiles[i, 1] = int(x0) // TILE, int(x1) // TILE + 1
         tiles[i, 2], tiles[i, 3] = int(y0) // TILE, int(y1) // TILE + 1
         centers[i, 0], centers[i, 1] = cx, cy
-        splats[i, CONIC_XX], splats[i, CONIC_XY], splats[i, CONIC_YY] = yy / det, -xy / det, xx / det
+        splats[i, CONIC_XX], splats[i, CONIC_YY] = yy / det, xx / det
+        splats[i, CONIC_XY] = -xy / det
         splats[i, OPACITY], splats[i, DEPTH] = opacity, z
         splats[i, RED], splats[i, GREEN], splats[i, BLUE] = colors[i, 0], colors[i, 1], colors[i, 2]
         splats[i, SLOPE], splats[i, ROW_VAR] = xy / yy, det / yy
@@ -142,7 +148,7 @@ def project_forward(
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _quaternion_gradient(i, quaternions, norm, g, out):
+def _quaternion_gradient(i: int, quaternions: Array, norm: float, g: Array, out: Array) -> None:
     """Writes dL/dq to `out[i]` from dL/dR in `g` [3 3], through the normalisation of q."""
     w, x = quaternions[i, 0] / norm, quaternions[i, 1] / norm
     y, z = quaternions[i, 2] / norm, quaternions[i, 3] / norm
@@ -173,9 +179,10 @@ def _quaternion_gradient(i, quaternions, norm, g, out):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def project_backward(
-    start, stop, means, quaternions, scales, camera, width, height, splats, tiles, grads,
-    grad_means, grad_quaternions, grad_scales,
-):  # fmt: skip
+    start: int, stop: int, means: Array, quaternions: Array, scales: Array, camera: Array,
+    width: int, height: int, splats: Array, tiles: Array, grads: Array,
+    grad_means: Array, grad_quaternions: Array, grad_scales: Array,
+) -> None:  # fmt: skip
     """Carries gradients of the projected Gaussians start..stop back to 3D.
 
     Args:
@@ -232,7 +239,8 @@ def project_backward(
                 )
         _quaternion_gradient(i, quaternions, norm, g_rotation, grad_quaternions)
         gx, gy = j00 * grads[i, G_X], j11 * grads[i, G_Y]
-        gz = grads[i, G_DEPTH] - (gx * x + gy * y + j00 * g00 + j11 * g11 + j02 * g02 + j12 * g12) / z
+        through_j = j00 * g00 + j11 * g11 + j02 * g02 + j12 * g12
+        gz = grads[i, G_DEPTH] - (gx * x + gy * y + through_j) / z
         # Where u or v is clamped it is constant; elsewhere it is x/z or y/z.
         gu, gv = -fx / z * g02, -fy / z * g12
         if u == x / z:
