@@ -70,7 +70,7 @@ class MeshRasterizer(abc.ABC):
         """
         _check(screen, faces, height, width)
         batch = screen.shape[:-2]
-        flat = screen.detach().float().reshape(-1, *screen.shape[-2:]).contiguous()
+        flat = screen.detach().float().reshape(batch.numel(), screen.shape[-2], 3).contiguous()
         fragments = self._rasterize(
             flat, faces.contiguous(), height, width, cull_backfaces, orthographic
         )

@@ -1,5 +1,8 @@
 """The numba kernel behind `CPURasterizer`; imported when first used, as numba is slow to load."""
 
+# mypy: disable-error-code="arg-type"
+# (numba takes numpy's integers where the annotations say int.)
+
 from __future__ import annotations
 
 import numba
@@ -74,7 +77,7 @@ def _fill(
                 q2 = np.float32(e2 + out2) * k2
                 total = q0 + q1 + q2
                 if orthographic:
-                    z = (q0 / total) * z0 + (q1 / total) * z1 + (q2 / total) * z2
+                    z = z0 + (q1 / total) * (z1 - z0) + (q2 / total) * (z2 - z0)
                 else:
                     z = area / total
                 if z < depth[row, column]:

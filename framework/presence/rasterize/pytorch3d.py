@@ -44,8 +44,8 @@ class PyTorch3DRasterizer(MeshRasterizer):
         dropped = (fixed[:, faces] == UNUSABLE).any(-1).any(-1)  # [B, F]
         corners = torch.where(dropped[..., None, None], 0, corners)  # no area: skipped
         offset = torch.zeros((), device=screen.device)
-        if orthographic:  # PyTorch3D skips what has negative z
-            offset = corners[..., 2].min()
+        if orthographic:  # PyTorch3D skips faces with a corner at z <= 0
+            offset = corners[..., 2].min() - 1
             corners = torch.cat([corners[..., :2], corners[..., 2:] - offset], dim=-1)
         count = len(faces)
         own = torch.arange(count * 3, device=screen.device).reshape(1, count, 3)

@@ -5,6 +5,9 @@ Shapes, for every kernel: `fixed` [B V 2] int32 in 1/4096 px, `depths` [B V] flo
 float32 in the order of `cpu_kernels.draw_rows`.
 """
 
+# Triton infers the types of arguments at each launch.
+# mypy: disable-error-code="no-untyped-def"
+
 from __future__ import annotations
 
 import triton
@@ -76,7 +79,7 @@ def _cover(
         q2 = q2 * tl.div_rn(1.0, z2)
     total = tl.where(inside, q0 + q1 + q2, 1.0)
     if ORTHOGRAPHIC:
-        z = tl.div_rn(q0, total) * z0 + tl.div_rn(q1, total) * z1 + tl.div_rn(q2, total) * z2
+        z = z0 + tl.div_rn(q1, total) * (z1 - z0) + tl.div_rn(q2, total) * (z2 - z0)
     else:
         z = tl.div_rn(tl.abs(area).to(tl.float32), total)
     return inside, q0, q1, q2, total, z
