@@ -1,0 +1,90 @@
+"""Which device a process uses, and how several processes find each other."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from presence.errors import ConfigError
+
+
+@dataclasses.dataclass(frozen=True)
+class Process:
+    """This process among those of a run.
+
+    Attributes:
+        device: where it computes.
+        rank: its number.
+        world: how many there are.
+    """
+
+    device: torch.device
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def is_main(self) -> bool:
+        """Whether it is the one that writes files."""
+        return self.rank == 0
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """Returns the device of a name; "auto" is CUDA where there is one.
+
+    Raises:
+        ConfigError: CUDA was asked for and is not there.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device `{name}` was asked for, but torch finds no CUDA device")
+    return device
+
+
+def start_process(device: str, launcher: str | None) -> Process:
+    """Joins the process group of `torchrun` where there is one: NCCL on CUDA, gloo on the CPU.
+
+    Args:
+        device: "auto", "cpu" or "cuda".
+        launcher: "pytorch" under torchrun, None or "none" for a single process.
+
+    Raises:
+        ConfigError: an unknown launcher, or torchrun's variables are not set.
+    """
+    if launcher in (None, "none"):
+        return Process(pick_device(device))
+    if launcher != "pytorch":
+        raise ConfigError(f"unknown launcher `{launcher}`: use `pytorch` (torchrun) or `none`")
+    missing = [v for v in ("RANK", "WORLD_SIZE", "LOCAL_RANK") if v not in os.environ]
+    if missing:
+        raise ConfigError(
+            f"--launcher pytorch needs {', '.join(missing)}: start it as "
+            "`torchrun --nproc_per_node=N tools/train.py CONFIG --launcher pytorch`"
+        )
+    picked, local = pick_device(device), int(os.environ["LOCAL_RANK"])
+    if picked.type == "cuda":
+        picked = torch.device("cuda", local)
+        torch.cuda.set_device(picked)
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if picked.type == "cuda" else "gloo")
+    return Process(picked, dist.get_rank(), dist.get_world_size())
+
+
+def stop_process(process: Process) -> None:
+    """Leaves the process group that `start_process` joined."""
+    if process.world > 1 and dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def gather(value: Any) -> list[Any]:
+    """Returns every process's value, in order of rank, on every process."""
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return [value]
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values

@@ -1,0 +1,133 @@
+"""From a config to trained weights: `train`, the one library call of tools/train.py."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from presence.engine.checkpoint import build_model, export_weights, list_checkpoints
+from presence.engine.data import build_loader
+from presence.engine.distributed import Process, start_process, stop_process
+from presence.engine.seed import seed_everything
+from presence.engine.settings import TrainSettings
+from presence.errors import ConfigError
+
+_log = logging.getLogger(__name__)
+WEIGHTS = "weights.safetensors"
+
+
+def train(
+    config: Any,
+    *,
+    work_dir: str | Path | None = None,
+    resume: bool | str | Path = False,
+    launcher: str | None = None,
+) -> Path | None:
+    """Trains the model of a config and exports its averaged weights.
+
+    Args:
+        config: what `presence.config.load_config` returned: `model`, `data.train`, `data.val`
+            and the sections of `TrainSettings`.
+        work_dir: where checkpoints, logs, TensorBoard and weights go; by default
+            `work_dirs/<name of the config>`.
+        resume: True continues the newest checkpoint of `work_dir` (or starts, if there is
+            none); a path continues that checkpoint.
+        launcher: "pytorch" under torchrun, None for a single process.
+
+    Returns:
+        The exported weights, or None where the run was stopped before its end.
+
+    Raises:
+        ConfigError: the config or the checkpoint does not fit.
+        TrainingDiverged: a loss became infinite or not a number.
+    """
+    settings = TrainSettings.from_config(config)
+    folder = Path(work_dir or default_work_dir(config))
+    checkpoint = find_checkpoint(folder, resume)
+    process = start_process(settings.device, launcher)
+    try:
+        runner = _build_runner(config, settings, process, folder)
+        runner.fit(checkpoint)
+        if runner.iter < runner.max_iters:
+            _log.warning(
+                "stopped at iteration %d of %d; continue with --resume",
+                runner.iter,
+                runner.max_iters,
+            )
+            return None
+        if not process.is_main:
+            return None
+        return export_weights(list_checkpoints(folder)[-1], folder / WEIGHTS)
+    finally:
+        stop_process(process)
+
+
+def default_work_dir(config: Any) -> Path:
+    """Returns `work_dirs/<name of the config file>`."""
+    filename = getattr(config, "filename", None)
+    return Path("work_dirs") / (Path(filename).stem if filename else "run")
+
+
+def find_checkpoint(folder: Path, resume: bool | str | Path) -> Path | None:
+    """Returns the checkpoint to continue, None to start.
+
+    Raises:
+        ConfigError: `folder` holds a run that would be overwritten.
+    """
+    present = list_checkpoints(folder) if folder.is_dir() else []
+    if resume is True:
+        if not present:
+            _log.warning("nothing to resume in %s: starting at iteration 0", folder)
+        return present[-1] if present else None
+    if resume:
+        return Path(resume)
+    if present:
+        raise ConfigError(
+            f"{folder} already holds {present[-1].name}: add --resume to continue it, or choose "
+            "another --work-dir"
+        )
+    return None
+
+
+def build_source(config: Mapping[str, Any], split: str, **collaborators: Any) -> Any:
+    """Builds the data set of `config["data"][split]`, None if there is none.
+
+    Args:
+        config: the whole config.
+        split: "train", "val" or "test".
+        **collaborators: built objects for constructors that name them (`body`).
+    """
+    from presence.registry import DATASETS
+
+    cfg = (config.get("data") or {}).get(split)
+    return None if cfg is None else DATASETS.build(cfg, **collaborators)
+
+
+def _build_runner(config: Any, settings: TrainSettings, process: Process, folder: Path) -> Any:
+    from presence.engine.runner import AvatarRunner
+
+    for key in ("model", "data"):
+        if key not in config:
+            raise ConfigError(f"the config has no `{key}` section")
+    seed_everything(settings.seed)  # the same first weights on every process
+    model: nn.Module = build_model(config["model"]).to(process.device)
+    source = build_source(config, "train")
+    if source is None:
+        raise ConfigError("the config has no `data.train`")
+    val_source = build_source(config, "val")
+    if val_source is None and settings.validation.interval:
+        raise ConfigError("validation is on but the config has no `data.val`")
+    loader = build_loader(
+        source,
+        settings.schedule.batch_size,
+        process.device,
+        process.rank,
+        process.world,
+        seed=settings.seed,
+        workers=settings.workers,
+    )
+    return AvatarRunner(model, loader, val_source, settings, process, folder, config)
