@@ -50,6 +50,8 @@ _PIXELS = TILE * TILE
 _ALPHA_MIN = np.float32(ALPHA_MIN)
 _ALPHA_MAX = np.float32(0.999)
 _T_MIN = np.float32(1e-4)
+# Added before truncation to round up; what it misses is less than MARGIN.
+_ALMOST_ONE = np.float32(0.999)
 _HALF, _ONE, _ZERO = np.float32(0.5), np.float32(1.0), np.float32(0.0)
 
 
@@ -57,7 +59,7 @@ _HALF, _ONE, _ZERO = np.float32(0.5), np.float32(1.0), np.float32(0.0)
 def _row_range(splats: Array, g: int, cy: float, y_limit: float) -> tuple[int, int]:
     """Returns the first and last row of the tile that Gaussian g's ellipse reaches."""
     reach = math.sqrt(splats[g, REACH2] / splats[g, INV_VAR_Y]) + np.float32(MARGIN)
-    return int(max(math.ceil(cy - reach), _ZERO)), int(min(math.floor(cy + reach), y_limit))
+    return int(max(cy - reach + _ALMOST_ONE, _ZERO)), int(min(cy + reach, y_limit))
 
 
 @njit(nogil=True, cache=True, error_model="numpy", inline="always")
@@ -66,9 +68,7 @@ def _column_range(splats: Array, g: int, cx: float, dy: float, x_limit: float) -
     rest = max(splats[g, REACH2] - dy * dy * splats[g, INV_VAR_Y], _ZERO)
     half = math.sqrt(splats[g, ROW_VAR] * rest) + np.float32(MARGIN)
     middle = cx + splats[g, SLOPE] * dy
-    first = max(math.ceil(middle - half), _ZERO)
-    last = min(math.floor(middle + half), x_limit)
-    return int(first), int(last)
+    return int(max(middle - half + _ALMOST_ONE, _ZERO)), int(min(middle + half, x_limit))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
