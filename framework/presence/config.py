@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -37,9 +38,10 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         raise ConfigError(
             f"config {path} cannot be read: {type(error).__name__}: {error}"
         ) from error
+    _load_user_plugins(config, path)
     for override in overrides:
         _apply(config, override)
-    _load_user_plugins(config, path)
+    _load_user_plugins(config, path)  # once more, for `plugins=[...]` among the overrides
     return config
 
 
@@ -71,12 +73,25 @@ def _child(node: Any, name: str, key: str, depth: int) -> Any:
     if not isinstance(node, dict):
         raise ConfigError(f"override `{key}`: `{'.'.join(key.split('.')[:depth])}` has no keys")
     if name not in node:
-        known = [str(k) for k in node]
+        known = {str(k) for k in node} | _component_options(node)
+        if name in known:
+            return None
         raise ConfigError(
             f"override `{key}`: unknown key `{name}`.{did_you_mean(name, known)} "
             f"Known: {', '.join(sorted(known))}."
         )
     return node[name]
+
+
+def _component_options(node: dict) -> set[str]:
+    """Returns the options that a component's class takes, also those left at their defaults."""
+    from presence.registry import ALL
+
+    name = node.get("type")
+    if not isinstance(name, str):
+        return set()
+    classes = [r.module_dict[name] for r in ALL.values() if name in r.names()]
+    return {option for cls in classes for option in inspect.signature(cls).parameters}
 
 
 def _load_user_plugins(config: Config, path: Path) -> None:

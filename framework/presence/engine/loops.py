@@ -153,6 +153,9 @@ class ValidationLoop(BaseLoop):
         self.settings, self.process, self.model, self.source = settings, process, model, source
         self.metrics = [METRICS.build(metric) for metric in settings.validation.metrics]
         self.last: Evaluation | None = None
+        for metric in self.metrics if settings.validation.interval else ():
+            if reason := metric.missing():
+                _log.warning("metric %s is not computed: %s", metric.name, reason)
 
     def run(self) -> dict[str, float]:
         """Returns the means, after writing them to the log, TensorBoard and scalars.jsonl."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +196,9 @@ class AvatarRunner(Runner):
         if self.process.world == 1:
             return model
         ids = [self.process.device.index] if self.process.device.type == "cuda" else None
-        return DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)
+        with warnings.catch_warnings():  # newer torch is about to rename the argument
+            warnings.simplefilter("ignore", FutureWarning)
+            return DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)
 
     def set_randomness(self, seed: int, **unused: Any) -> None:
         """Seeds this process; the loop seeds every iteration again."""

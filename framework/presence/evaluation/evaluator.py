@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -14,8 +13,6 @@ from torch import nn
 from presence.evaluation.compare import compare_views
 from presence.evaluation.metrics import Metric
 from presence.structures import TrainSample, stack
-
-_log = logging.getLogger(__name__)
 
 # The two views of a sample by the name that tables give them.
 VIEWS = {"input": "reference", "novel": "target"}
@@ -87,8 +84,6 @@ def evaluate(
         on_batch: called with every sample and prediction, for pictures.
     """
     missing = {m.name: reason for m in metrics if (reason := m.missing())}
-    for name, reason in missing.items():
-        _log.warning("metric %s is not computed: %s", name, reason)
     usable = [metric for metric in metrics if metric.name not in missing]
     indices = range(rank, min(subjects, len(source)), world)
     was_training = model.training

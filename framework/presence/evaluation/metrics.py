@@ -9,8 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from presence.errors import ConfigError
 from presence.evaluation.lpips_net import get_lpips
 from presence.registry import METRICS
+
+_SMALLEST_LPIPS = 32  # px; below, the trunks' poolings have nothing left
 
 
 class Metric(ABC):
@@ -93,10 +96,14 @@ class LPIPS(Metric):
 
         Raises:
             RuntimeError: the network is missing; `missing()` tells in advance.
+            ConfigError: the pictures are smaller than the network's receptive strides.
         """
         network, reason = get_lpips(self.net, prediction.device)
         if network is None:
             raise RuntimeError(reason)
+        if min(prediction.shape[-2:]) < _SMALLEST_LPIPS:
+            size = tuple(prediction.shape[-2:])
+            raise ConfigError(f"LPIPS needs {_SMALLEST_LPIPS} pixels a side, pictures have {size}")
         with torch.autocast(prediction.device.type, enabled=False):
             distances = network(2 * prediction.float() - 1, 2 * target.float() - 1).flatten()
         return torch.where(mask.flatten(1).any(1), distances, torch.nan)

@@ -1,0 +1,18 @@
+# How a run computes and what it writes. Every key is explained in docs/configs.md.
+seed = 0
+device = "auto"  # "cpu", "cuda"; "auto" takes CUDA where there is one
+precision = "bf16"  # "fp32": without autocast
+workers = 0  # DataLoader processes, for map-style data sets only
+plugins = []  # your own plugin files, relative to the config that names them
+custom_hooks = []
+
+logging = dict(interval=50, pictures=1000, subjects=4)
+checkpoints = dict(interval=1000, keep=3)
+validation = dict(
+    interval=1000,
+    subjects=16,
+    batch_size=4,
+    at_start=True,
+    background=1.0,
+    metrics=[dict(type="PSNR"), dict(type="SSIM"), dict(type="LPIPS", net="squeeze")],
+)
