@@ -1,0 +1,277 @@
+"""One picture to an avatar file, with the pictures and figures that show how good it is."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from presence.errors import AssetError, ConfigError, InputError, PresenceError
+from presence.io.atomic import atomic_folder, write_text
+from presence.io.avatar import save_avatar
+from presence.io.images import has_cutout, load_portrait, save_png
+from presence.io.video import write_video
+from presence.pipeline import report as reports
+from presence.pipeline.framing import Window, frame_portrait
+from presence.pipeline.player import AvatarPlayer, resolve_device
+from presence.pipeline.timing import StageClock
+from presence.pipeline.views import plan_cameras
+from presence.structures import Portrait, Rendering, Tracking
+
+_log = logging.getLogger(__name__)
+STAGES = {"encoder": "encode", "projector": "project", "decoder": "decode"}
+TO_AVATAR = ("load", "track", "frame", "encode", "project", "decode", "body", "write_avatar")
+"""The stages from pixels to `avatar.safetensors`."""
+FILES = (
+    "avatar.safetensors",
+    "portrait.png",
+    "mask.png",
+    "overlay.png",
+    "reconstruction.png",
+    "turntable.mp4",
+    "report.json",
+)
+"""What a reconstruction's folder holds. The PNG files show one and the same window."""
+
+
+class Reconstructor:
+    """A loaded model and tracker, ready for any number of pictures.
+
+    Args:
+        model: an `AvatarModel` in eval mode, on `device`.
+        tracker: finds body, camera and mask; see `presence.interfaces.Tracker`.
+        device: where the model is.
+        size: side of the window that the model sees, px.
+        turntable: frames of `turntable.mp4`; 16 are shown a second.
+        used: what else the report should name (config, weights).
+        progress: show progress bars.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tracker: Any,
+        *,
+        device: torch.device | str = "cpu",
+        size: int = 512,
+        turntable: int = 48,
+        used: dict[str, str] | None = None,
+        progress: bool = True,
+    ) -> None:
+        self.model, self.tracker, self.device = model, tracker, torch.device(device)
+        self.size, self.turntable, self.progress = size, turntable, progress
+        self.used = dict(used or {})
+
+    @torch.no_grad()
+    def __call__(self, image: str | Path, out: str | Path) -> dict[str, Any]:
+        """Reconstructs one picture into the folder `out` and returns the report.
+
+        Either all of `FILES` appear in `out` or none.
+
+        Raises:
+            InputError: the picture cannot be used.
+        """
+        clock = StageClock(self.device)
+        with clock("load"):
+            portrait = load_portrait(image)
+        with clock("track"):
+            portrait, tracking = self.track(portrait)
+        with clock("frame"):
+            framed, camera, window = frame_portrait(portrait, tracking.camera, self.size)
+            framed, camera = framed.to(self.device), camera.to(self.device)
+        tracking = tracking.replace(body=tracking.body.to(self.device), camera=camera)
+        with clock.parts(self.model, STAGES, rest="body"):
+            avatar = self.model.reconstruct(framed, tracking.body, camera)
+        player = AvatarPlayer(avatar, self.model.body)
+        with atomic_folder(out) as folder:
+            with clock("write_avatar"):
+                save_avatar(avatar, folder / "avatar.safetensors", self._header(tracking))
+            with clock("pictures"):
+                rendering = self._write_pictures(folder, framed, tracking, player)
+            with clock("metrics"):
+                metrics = reports.picture_metrics(rendering, framed)
+            with clock("turntable"):
+                self._write_turntable(folder / "turntable.mp4", player)
+            result = {
+                "image": _picture(Path(image), portrait, window, self.size),
+                "metrics": metrics,
+                **self._facts(tracking, player, clock),
+            }
+            write_text(folder / "report.json", reports.to_json(result))
+        return result
+
+    def track(self, portrait: Portrait) -> tuple[Portrait, Tracking]:
+        """Returns the portrait with the person's mask, and the tracking.
+
+        A mask that came with the picture (transparency) is kept. A tracker that only implements
+        `Tracker` gives no mask, so then the picture has to bring one.
+        """
+        if hasattr(self.tracker, "track"):
+            tracked, tracking = self.tracker.track(portrait)
+        else:
+            tracked, tracking = portrait, self.tracker(portrait)
+        if has_cutout(portrait):
+            tracked = tracked.replace(alpha=portrait.alpha)
+            note = "the mask is the picture's own transparency"
+            tracking = tracking.replace(notes=(*tracking.notes, note))
+        elif not has_cutout(tracked):
+            raise InputError(
+                f"tracker {type(self.tracker).__name__} gives no mask: "
+                "use a picture whose background is transparent"
+            )
+        for note in tracking.notes:
+            _log.info("tracker: %s", note)
+        return tracked, tracking
+
+    def _write_pictures(
+        self, folder: Path, framed: Portrait, tracking: Tracking, player: AvatarPlayer
+    ) -> Rendering:
+        from presence.rasterize import build_rasterizer
+        from presence.tracking.overlay import draw_overlay
+
+        body, camera = self.model.body, tracking.camera
+        mesh = player.mesh(tracking.body)
+        overlay = draw_overlay(framed, mesh, camera, body.topology, build_rasterizer("auto"))
+        rendering = player.draw(tracking.body, camera)
+        save_png(folder / "portrait.png", framed.rgb)
+        save_png(folder / "mask.png", framed.alpha)
+        save_png(folder / "overlay.png", overlay)
+        save_png(folder / "reconstruction.png", rendering.rgb + 1 - rendering.alpha)
+        return rendering
+
+    def _write_turntable(self, path: Path, player: AvatarPlayer) -> None:
+        avatar, count = player.avatar, self.turntable
+        vertices = {i: player.mesh(avatar.body).vertices for i in range(0, count, 6)}
+        parts = self.model.body.vertex_parts
+        cameras = plan_cameras("turntable", avatar.camera, vertices, parts, count, self.size)
+        white: Tensor = torch.ones(3, device=self.device)
+        frames = player.frames([avatar.body] * count, cameras, white)
+        label = "turntable" if self.progress else ""
+        write_video(path, frames, fps=16, count=count, label=label)
+
+    def _header(self, tracking: Tracking) -> dict[str, Any]:
+        return {
+            "body": self.model.body.name,
+            "visibility": dict(tracking.visibility),
+            "made_by": {**reports.components(self.model, self.tracker, None), **self.used},
+            "licence": (
+                "Shape and colours come from a picture: its rights and the person's consent are "
+                "the user's. The body model's and the weights' licences are in docs/licences.md."
+            ),
+        }
+
+    def _facts(self, tracking: Tracking, player: AvatarPlayer, clock: StageClock) -> dict[str, Any]:
+        seconds = dict(clock.seconds)
+        return {
+            "seconds_to_avatar": sum(seconds.get(stage, 0.0) for stage in TO_AVATAR),
+            "seconds": seconds,
+            "gaussians": int(player.avatar.canonical.means.shape[0]),
+            "used": {**reports.components(self.model, self.tracker, player.renderer), **self.used},
+            "tracker": {"visibility": tracking.visibility, "notes": list(tracking.notes)},
+            "environment": reports.environment(self.device),
+            "files": list(FILES),
+        }
+
+
+def _picture(image: Path, portrait: Portrait, window: Window, size: int) -> dict[str, Any]:
+    height, width = portrait.size
+    return {
+        "name": image.name,
+        "width": width,
+        "height": height,
+        "window": {**dataclasses.asdict(window), "size": size},
+    }
+
+
+def load_reconstructor(
+    weights: str | Path,
+    config: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    device: str = "cpu",
+    progress: bool = True,
+) -> Reconstructor:
+    """Loads a model and its tracker.
+
+    Args:
+        weights: a `.safetensors` file or a training checkpoint.
+        config: a config file; None takes the one that the weights carry.
+        overrides: `key=value` for the config.
+        device: "cpu" or "cuda".
+        progress: show progress bars later.
+
+    Raises:
+        PresenceError: a file is missing or does not fit; the message is one line.
+    """
+    from presence.config import load_config
+    from presence.engine.checkpoint import config_from_plain, load_model, read_weights
+    from presence.registry import TRACKERS
+
+    place = resolve_device(device)
+    if not Path(weights).is_file():
+        raise AssetError(
+            f"weights {weights} do not exist: train them with tools/train.py, "
+            "or name others with --weights"
+        )
+    if config is not None:
+        settings = load_config(config, overrides)
+    elif overrides:
+        raise ConfigError("changing single keys needs a config: give --config too")
+    else:
+        settings = config_from_plain(read_weights(weights)[1].get("config"), weights)
+    model = load_model(weights, settings, place)
+    chosen = settings.get("tracker") or {"type": "MediaPipeTracker"}
+    tracker = TRACKERS.build(chosen, body=model.body)
+    used = {"weights": Path(weights).name, "config": Path(config).name if config else "in weights"}
+    return Reconstructor(model, tracker, device=place, used=used, progress=progress)
+
+
+def reconstruct(
+    images: Sequence[str | Path], out: str | Path, reconstructor: Reconstructor
+) -> tuple[dict[Path, dict[str, Any]], dict[Path, PresenceError]]:
+    """Reconstructs pictures, each into a folder of its own.
+
+    One picture is written to `out` itself, several to `out/<name of the picture>`. With several,
+    one that cannot be used does not stop the others.
+
+    Returns:
+        (folder to report, picture to what was wrong with it).
+
+    Raises:
+        PresenceError: the only picture cannot be used.
+    """
+    reports_by_folder: dict[Path, dict[str, Any]] = {}
+    problems: dict[Path, PresenceError] = {}
+    for image, folder in zip(images, output_folders(images, out)):
+        try:
+            reports_by_folder[folder] = reconstructor(image, folder)
+        except PresenceError as error:
+            if len(images) == 1:
+                raise
+            problems[Path(image)] = error
+    return reports_by_folder, problems
+
+
+def output_folders(images: Sequence[str | Path], out: str | Path) -> list[Path]:
+    """Returns the folder of each picture; equal names get a number.
+
+    Example:
+        >>> [f.name for f in output_folders(["a/me.jpg", "b/me.png", "you.png"], "out")]
+        ['me', 'me-2', 'you']
+    """
+    if len(images) == 1:
+        return [Path(out)]
+    folders: list[Path] = []
+    for image in images:
+        stem, number = Path(image).stem, 1
+        folder = Path(out) / stem
+        while folder in folders:
+            number += 1
+            folder = Path(out) / f"{stem}-{number}"
+        folders.append(folder)
+    return folders
