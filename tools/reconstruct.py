@@ -21,7 +21,7 @@ def main() -> int:
     )
     parser.add_argument("--config", help="config file (default: the one that the weights carry)")
     parser.add_argument(
-        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="change keys of the config"
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a config key"
     )
     parser.add_argument(
         "--weights", default=str(WEIGHTS), help="default: the project's own, %(default)s"

@@ -198,4 +198,4 @@ def _optional(arrays: Mapping[str, Any], key: str) -> np.ndarray | None:
 
 
 def _text(arrays: Mapping[str, Any], key: str, default: str) -> str:
-    return str(np.asarray(arrays[key])) if key in arrays else default
+    return str(np.asarray(arrays[key]).reshape(-1)[0]) if key in arrays else default
