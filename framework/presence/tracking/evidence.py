@@ -1,0 +1,129 @@
+"""How much each landmark of a detection is trusted, and which parts of the person were seen."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from presence.tracking.detection import POSE, POSE_NAMES, Detection
+from presence.tracking.face_regions import (
+    FACE_OF_POSE,
+    INNER_LIPS,
+    IRISES,
+    LEFT_EYE,
+    OUTER_LIPS,
+    OUTLINE,
+    RIGHT_EYE,
+)
+
+# Standard deviations (m) of the pose model's landmarks on photographs of clothed people.
+_POSE_SIGMA = {
+    "ear": 0.015,
+    "shoulder": 0.015,
+    "elbow": 0.015,
+    "wrist": 0.015,
+    "pinky": 0.02,
+    "index": 0.02,
+    "thumb": 0.02,
+    "hip": 0.035,
+    "knee": 0.02,
+    "ankle": 0.015,
+    "heel": 0.02,
+    "foot_index": 0.02,
+}
+_KNUCKLES = ("pinky", "index", "thumb")
+_FACE_SIGMA, _HAND_SIGMA = 0.002, 0.005
+_FACE_SHARE, _HAND_SHARE = 0.3, 0.6  # neighbouring landmarks err together: each counts less
+
+# Bones whose direction the pose model's metric landmarks tell, with their joint names.
+DIRECTIONS = (
+    ("right_shoulder", "left_shoulder"),
+    ("right_hip", "left_hip"),
+    ("left_shoulder", "left_elbow"),
+    ("right_shoulder", "right_elbow"),
+    ("left_elbow", "left_wrist"),
+    ("right_elbow", "right_wrist"),
+    ("left_hip", "left_knee"),
+    ("right_hip", "right_knee"),
+    ("left_knee", "left_ankle"),
+    ("right_knee", "right_ankle"),
+    ("left_heel", "left_foot_index"),
+    ("right_heel", "right_foot_index"),
+)
+
+
+def ramp(confidence: Tensor, low: float = 0.35, high: float = 0.8) -> Tensor:
+    """Maps confidences to 0 below `low`, 1 above `high`, linearly between."""
+    return ((confidence - low) / (high - low)).clamp(0, 1)
+
+
+def keypoint_weights(detection: Detection) -> dict[str, Tensor]:
+    """Returns a weight for every landmark of every set, 0 where it is not to be used."""
+    weights = {}
+    for name, points in detection.keypoints.items():
+        if name == "pose":
+            weights[name] = _pose_weights(detection)
+        elif name == "face":
+            weights[name] = _FACE_SHARE * _face_weights() * ramp(points[:, 2], 0.1, 0.5)
+        else:
+            weights[name] = _HAND_SHARE * ramp(points[:, 2], 0.1, 0.6)
+            weights[name] = weights[name] * detection.inside(points, 0.02)
+    return weights
+
+
+def _pose_weights(detection: Detection) -> Tensor:
+    points = detection.keypoints["pose"]
+    weights = ramp(points[:, 2]) * detection.inside(points, 0.02)
+    for index, name in enumerate(POSE_NAMES):
+        side, bare = name.split("_", 1) if "_" in name else ("", name)
+        if "face" in detection.keypoints and (name in FACE_OF_POSE or bare == "ear"):
+            weights[index] = 0.0
+        if bare in (*_KNUCKLES, "wrist") and f"{side}_hand" in detection.keypoints:
+            weights[index] *= 0.25 if bare == "wrist" else 0.0
+        elif bare in _KNUCKLES:
+            weights[index] *= 0.3
+    return weights
+
+
+def _face_weights() -> Tensor:
+    weights = torch.ones(478)
+    weights[list(OUTLINE)] = 0.5
+    for region in (LEFT_EYE, RIGHT_EYE, INNER_LIPS, OUTER_LIPS, IRISES):
+        weights[list(region)] = 2.5
+    return weights
+
+
+def keypoint_sigmas(name: str, spread: Tensor) -> Tensor:
+    """Returns each landmark's standard deviation [K], metres.
+
+    Args:
+        name: landmark set.
+        spread: [K] of the landmark map, metres.
+    """
+    if name == "pose":
+        bare = [n.split("_", 1)[-1] if "_" in n else n for n in POSE_NAMES]
+        own = torch.tensor([_POSE_SIGMA.get(n, 0.01) for n in bare])
+        return (own.square() + (0.5 * spread).square()).sqrt()
+    own = _FACE_SIGMA if name == "face" else _HAND_SIGMA
+    return (own**2 + spread.square()).sqrt()
+
+
+def visible_parts(detection: Detection) -> dict[str, float]:
+    """Returns how surely each part was seen, 0..1: head, upper, lower, left_hand, right_hand."""
+    pose = detection.keypoints.get("pose")
+    if pose is None:
+        pose = torch.zeros(33, 3)
+    seen = pose[:, 2] * detection.inside(pose, 0.02)
+
+    def both(part: str) -> float:
+        return float(seen[[POSE[f"left_{part}"], POSE[f"right_{part}"]]].mean())
+
+    face = detection.keypoints.get("face")
+    head = float(face[:, 2].mean()) if face is not None else float(seen[POSE["nose"]])
+    hands = {
+        f"{side}_hand": float(detection.keypoints[f"{side}_hand"][:, 2].mean())
+        if f"{side}_hand" in detection.keypoints
+        else 0.0
+        for side in ("left", "right")
+    }
+    return {"head": head, "upper": both("shoulder"), "lower": both("knee"), **hands}

@@ -1,0 +1,235 @@
+"""`FitObjective`: all that is known about one person, as the terms of a least-squares problem."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from presence.bodies import Body
+from presence.tracking.detection import LANDMARK_SETS, POSE, SET_SIZES, Detection
+from presence.tracking.evidence import DIRECTIONS, keypoint_sigmas, keypoint_weights
+from presence.tracking.face_regions import IRISES
+from presence.tracking.landmarks import LandmarkMap, PointRig
+from presence.tracking.relaxed import JOINT, joint_limits, pose_sigma, relaxed_pose
+from presence.tracking.rig import Active, FitRig, FitState, RigPoints
+from presence.tracking.silhouette import SilhouetteTarget
+from presence.tracking.solver import Term
+from presence.tracking.terms import (
+    PinholeView,
+    bound_term,
+    coefficient_term,
+    direction_term,
+    joint_limit_term,
+    keypoint_term,
+    pose_prior_term,
+)
+
+_HAND_BONES = tuple((0 if i % 4 == 1 else i - 1, i) for i in range(1, 21))
+_OUTLINE_VERTICES = 700
+_EXPRESSION_SIGMA = 0.5
+_ASYMMETRY_SIGMA = 0.3
+
+
+@dataclasses.dataclass(frozen=True)
+class Emphasis:
+    """How much a stage listens to each kind of evidence (factors on the weights).
+
+    Attributes:
+        sets: landmark set to factor.
+        directions: of the metric bone directions.
+        silhouette: of the mask.
+        robust: residual, in standard deviations, from which landmarks count as outliers.
+    """
+
+    sets: dict[str, float]
+    directions: float = 1.0
+    silhouette: float = 0.0
+    robust: float = 4.0
+
+
+class FitObjective:
+    """Landmarks, bone directions, mask and priors of one person.
+
+    Args:
+        body: the model.
+        landmarks: where the detector's landmarks lie on it.
+        detection: what was detected.
+        view: the camera.
+        alpha: the mask's distances, or None to do without.
+    """
+
+    def __init__(
+        self,
+        body: Body,
+        landmarks: LandmarkMap,
+        detection: Detection,
+        view: PinholeView,
+        silhouette: SilhouetteTarget | None = None,
+    ) -> None:
+        self.view, self.silhouette = view, silhouette
+        names = [name for name in LANDMARK_SETS if name in detection.keypoints]
+        self.rig = FitRig(
+            body, PointRig.concatenate([landmarks.anchors(body, name) for name in names])
+        )
+        self.rows, start = {}, 0
+        for name in names:
+            self.rows[name] = slice(start, start + SET_SIZES[name])
+            start += SET_SIZES[name]
+        self.target = torch.cat([detection.keypoints[n][:, :2] for n in names]).double()
+        weights = keypoint_weights(detection)
+        self.weights = torch.cat([weights[n] for n in names]).double()
+        spreads = [keypoint_sigmas(n, landmarks.sets[n].spread) for n in names]
+        self.sigma = torch.cat(spreads).double()  # m
+        self.normals = _rest_normals(body, landmarks) if "face" in names else None
+        self.outline = FitRig(body, PointRig.of_vertices(body, _outline_vertices(body)))
+        self._set_directions(detection)
+        self._set_priors(body)
+        self.emphasis = Emphasis({name: 1.0 for name in names})
+        self.pairs: tuple[Tensor, Tensor] | None = None
+        self.metres = 1.0
+        self.factors = torch.ones_like(self.weights)
+        self.facing = torch.ones_like(self.weights)
+
+    def _set_directions(self, detection: Detection) -> None:
+        starts, ends, targets, weights = [], [], [], []
+        flip = torch.tensor([1.0, -1.0, -1.0])  # from the picture's axes to the world's
+        for name, pairs, world in _bones(detection):
+            offset = self.rows[name].start
+            for first, second in pairs:
+                starts.append(offset + first)
+                ends.append(offset + second)
+                bone = (world[second] - world[first]) * flip
+                targets.append(torch.nn.functional.normalize(bone, dim=0))
+                sure = self.weights[[offset + first, offset + second]].min()
+                weights.append(sure * (1.0 if name == "pose" else 0.3))
+        count = len(self.rig)
+        self.starts = _one_hot(starts, count)
+        self.ends = _one_hot(ends, count)
+        self.bone_targets = (
+            torch.stack(targets).double() if targets else torch.zeros(0, 3).double()
+        )
+        self.bone_weights = torch.tensor(weights, dtype=torch.float64)
+
+    def _set_priors(self, body: Body) -> None:
+        self.pose_mean, self.pose_sigma = relaxed_pose().double(), pose_sigma().double()
+        self.limits = joint_limits().double()
+        self.pose_strength = torch.ones(len(self.pose_mean), dtype=torch.float64)
+        self.beta_scale = torch.ones(body.num_betas, dtype=torch.float64)
+        self.expression_scale = torch.full(
+            (body.num_expression,), 1 / _EXPRESSION_SIGMA, dtype=torch.float64
+        )
+        # The tongue is not among the face landmarks; gaze is the eye joints' business.
+        for index, name in enumerate(body.expression_names):
+            if name.startswith("eyeLook") or name == "tongueOut":
+                self.expression_scale[index] = 20.0
+
+    def prepare(self, state: FitState, emphasis: Emphasis) -> None:
+        """Fixes, before a stage, everything that must not change while it is solved."""
+        self.emphasis = emphasis
+        rig = self.rig.evaluate(state)
+        _, _, depth = self.view.project(rig)
+        used = self.weights > 0
+        self.metres = float(depth[used].mean()) / self.view.focal  # m for one px
+        self.factors = torch.zeros_like(self.weights)
+        for name, rows in self.rows.items():
+            self.factors[rows] = emphasis.sets.get(name, 0.0)
+        if self.normals is not None:
+            self.facing[self.rows["face"]] = self._face_visibility(rig)
+        self.pairs = None
+        if self.silhouette is not None and emphasis.silhouette > 0:
+            px, _, _ = self.view.project(self.outline.evaluate(state))
+            self.pairs = self.silhouette.pair(px, reach=0.1 / self.metres, count=150)
+
+    def _face_visibility(self, rig: RigPoints) -> Tensor:
+        """Facial landmarks that look away from the camera are the detector's guesses."""
+        turned = self.normals @ rig.joint_rotations[JOINT["head"]].T
+        sight = torch.nn.functional.normalize(-rig.points[self.rows["face"]], dim=-1)
+        cosine = (turned * sight).sum(-1)
+        return ((cosine + 0.05) / 0.3).clamp(0.05, 1.0)
+
+    def __call__(self, state: FitState, active: Active | None) -> list[Term]:
+        """Returns the terms, with derivatives unless `active` is None."""
+        rig = self.rig.evaluate(state, active)
+        px, jacobian, _ = self.view.project(rig)
+        terms = [
+            keypoint_term(
+                px,
+                jacobian,
+                self.target,
+                self.weights * self.factors * self.facing,
+                self.sigma / self.metres,
+                self.emphasis.robust,
+            )
+        ]
+        if len(self.bone_weights) and self.emphasis.directions > 0:
+            weights = self.bone_weights * self.emphasis.directions
+            terms.append(
+                direction_term(rig, self.starts, self.ends, self.bone_targets, weights, 0.25)
+            )
+        terms += self._priors(state, active)
+        if self.pairs is not None:
+            terms += self._outline_terms(state, active)
+        return terms
+
+    def _priors(self, state: FitState, active: Active | None) -> list[Term]:
+        betas, expression = ((), ()) if active is None else (active.betas, active.expression)
+        first = 0 if active is None else active.beta_start
+        second = 0 if active is None else active.expression_start
+        return [
+            pose_prior_term(state, active, self.pose_mean, self.pose_sigma, self.pose_strength),
+            joint_limit_term(state, active, self.limits),
+            coefficient_term(state.betas, active, betas, first, self.beta_scale),
+            coefficient_term(state.expression, active, expression, second, self.expression_scale),
+            bound_term(state.expression, active, expression, second, 0.03),
+        ]
+
+    def _outline_terms(self, state: FitState, active: Active | None) -> list[Term]:
+        px, jacobian, _ = self.view.project(self.outline.evaluate(state, active))
+        factor = self.emphasis.silhouette
+        inside = self.silhouette.inside_term(px, jacobian, 0.012 / self.metres)
+        width = self.silhouette.width_term(px, jacobian, *self.pairs, 0.03 / self.metres)
+        return [
+            dataclasses.replace(inside, weights=0.3 * factor * inside.weights),
+            dataclasses.replace(width, weights=0.3 * factor * width.weights),
+        ]
+
+
+def _bones(detection: Detection) -> list[tuple[str, tuple[tuple[int, int], ...], Tensor]]:
+    bones = []
+    if "pose" in detection.world:
+        pairs = tuple((POSE[first], POSE[second]) for first, second in DIRECTIONS)
+        bones.append(("pose", pairs, detection.world["pose"]))
+    for name in ("left_hand", "right_hand"):
+        if name in detection.world:
+            bones.append((name, _HAND_BONES, detection.world[name]))
+    return bones
+
+
+def _one_hot(rows: list[int], count: int) -> Tensor:
+    table = torch.zeros(len(rows), count, dtype=torch.float64)
+    table[torch.arange(len(rows)), rows] = 1.0
+    return table
+
+
+def _rest_normals(body: Body, landmarks: LandmarkMap) -> Tensor:
+    """Rest normals [478 3] of the facial landmarks; those on the eyeballs look forwards."""
+    corners = body.v_template[body.topology.faces[landmarks.sets["face"].face_ids]].double()
+    normals = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normals = torch.nn.functional.normalize(normals, dim=-1)
+    normals[list(IRISES)] = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
+    return normals
+
+
+def _outline_vertices(body: Body) -> Tensor:
+    """Vertices of trunk and limbs, evenly spread, on which the mask is compared with the body."""
+    parts = ("torso", "left_arm", "right_arm", "left_leg", "right_leg", "neck")
+    members = torch.cat([body.vertex_parts[part] for part in parts]).unique()
+    points = body.v_template[members].double()
+    chosen = [0]
+    gaps = torch.full((len(points),), torch.inf, dtype=torch.float64)
+    for _ in range(min(_OUTLINE_VERTICES, len(points)) - 1):
+        gaps = torch.minimum(gaps, (points - points[chosen[-1]]).square().sum(-1))
+        chosen.append(int(gaps.argmax()))
+    return members[chosen]

@@ -1,0 +1,237 @@
+"""Finds the largest person's pose, face and hand landmarks with MediaPipe."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import torch
+
+from presence.errors import InputError
+from presence.tracking.detection import POSE, Detection
+from presence.tracking.windows import Window, cut
+from presence_plugins.trackers.mediapipe_models import (
+    FoundFace,
+    FoundHand,
+    FoundPose,
+    MediaPipeModels,
+)
+
+_WORKING_SIDE = 1280  # px, long side of the crops given to the person models
+_FACE_SIDE = 512
+_HAND_SIDE = 384
+_TILES = 2  # a picture without findings is searched again in 2 x 2 overlapping tiles
+_HEAD = [POSE[n] for n in ("nose", "left_eye", "right_eye", "left_ear", "right_ear")]
+
+
+class MediaPipeDetector:
+    """Detects in the whole picture, then again in crops of the chosen person, face and hands.
+
+    Args:
+        models: the models to use; shared ones save their loading time.
+    """
+
+    def __init__(self, models: MediaPipeModels | None = None) -> None:
+        self.models = models or MediaPipeModels()
+
+    def __call__(self, image: np.ndarray) -> Detection:
+        """Detects the largest person.
+
+        Args:
+            image: [H W 3] uint8 RGB.
+
+        Raises:
+            InputError: nobody in it, or only seen from behind.
+        """
+        notes: list[str] = []
+        faces = self._find_faces(image)
+        if len(faces) > 1:
+            notes.append(f"{len(faces)} faces found: the largest one is tracked")
+        face = faces[0] if faces else None
+        pose = self._find_pose(image, face, alone=len(faces) < 2)
+        mesh = self._find_mesh(image, face, pose)
+        if mesh is None and (pose is None or face is None):
+            _refuse(pose)
+        if mesh is None:
+            notes.append("no facial landmarks found: the face keeps its neutral expression")
+        if pose is None:
+            notes.append("no body pose found: only the head is fitted")
+        sets = {} if mesh is None else {"face": _with_confidence(mesh, face)}
+        world = {}
+        if pose is not None:
+            sets["pose"] = torch.from_numpy(pose.points).float()
+            world["pose"] = torch.from_numpy(pose.world).float()
+            for side, hand in self._find_hands(image, pose).items():
+                points = np.column_stack([hand.points, np.full(21, hand.score)])
+                sets[f"{side}_hand"] = torch.from_numpy(points).float()
+                world[f"{side}_hand"] = torch.from_numpy(hand.world).float()
+        return Detection(image.shape[1], image.shape[0], sets, world, tuple(notes))
+
+    def _find_faces(self, image: np.ndarray) -> list[FoundFace]:
+        whole = Window.whole(image)
+        found = self._faces_in(image, whole)
+        if not found:
+            for tile in _tiles(whole):
+                found += self._faces_in(image, tile)
+        return sorted(found, key=lambda face: -face.window.area)
+
+    def _faces_in(self, image: np.ndarray, window: Window) -> list[FoundFace]:
+        crop = cut(image, window, _WORKING_SIDE)
+        scale = window.width / crop.shape[1]
+        return [
+            dataclasses.replace(face, window=_to_image(face.window, window, scale))
+            for face in self.models.faces(crop)
+        ]
+
+    def _find_pose(
+        self, image: np.ndarray, face: FoundFace | None, *, alone: bool
+    ) -> FoundPose | None:
+        """Looks in the whole picture, then in narrowing windows below the chosen face."""
+        whole = Window.whole(image)
+        windows = [whole] if face is None or alone else []
+        if face is None:
+            windows += _tiles(whole)
+        else:
+            windows += [_below_face(face.window, width) for width in (7.0, 4.5)]
+        for window in windows:
+            pose = self._pose_in(image, window)
+            if pose is None:
+                continue
+            if face is None or face.window.scaled(1.6).contains(*pose.points[POSE["nose"], :2]):
+                return pose
+        return None
+
+    def _pose_in(self, image: np.ndarray, window: Window) -> FoundPose | None:
+        crop = cut(image, window, _WORKING_SIDE)
+        pose = self.models.pose(crop)
+        if pose is None:
+            return None
+        points = pose.points.copy()
+        points[:, :2] = _points_to_image(points[:, :2], window, crop)
+        return FoundPose(points, pose.world, None)
+
+    def _find_mesh(
+        self, image: np.ndarray, face: FoundFace | None, pose: FoundPose | None
+    ) -> np.ndarray | None:
+        windows = []
+        if face is not None:
+            windows += [face.window.square().scaled(factor) for factor in (2.0, 1.5, 3.0)]
+        elif pose is not None and pose.points[_HEAD, 2].min() > 0.5:
+            head = pose.points[_HEAD, :2]
+            shoulders = pose.points[[POSE["left_shoulder"], POSE["right_shoulder"]], :2]
+            size = max(np.ptp(head, 0).max(), 0.25 * np.linalg.norm(np.subtract(*shoulders)))
+            windows += [Window.around(*head.mean(0), size * f, size * f) for f in (3.0, 4.5)]
+        for window in windows:
+            crop = cut(image, window, _FACE_SIDE)
+            mesh = self.models.face_mesh(crop)
+            if mesh is not None:
+                points = _points_to_image(mesh, window, crop)
+                if window.scaled(0.6).contains(*points.mean(0)):
+                    return points
+        return None
+
+    def _find_hands(self, image: np.ndarray, pose: FoundPose) -> dict[str, FoundHand]:
+        """Looks around each visible wrist; a hand belongs to the wrist that it ends at."""
+        found: dict[str, FoundHand] = {}
+        offsets: dict[str, float] = {}
+        for side in ("left", "right"):
+            wrist = pose.points[POSE[f"{side}_wrist"]]
+            if wrist[2] < 0.5 or not Window.whole(image).scaled(1.02).contains(*wrist[:2]):
+                continue
+            for factor in (1.0, 1.5):
+                window = _hand_window(pose, side, factor)
+                best = self._best_hand(image, window, wrist[:2], side)
+                if best is not None:
+                    found[side], offsets[side] = best
+                    break
+        if len(found) == 2:
+            left, right = found["left"], found["right"]
+            size = np.ptp(left.points, 0).max()
+            if np.linalg.norm(left.points - right.points, axis=1).mean() < 0.25 * size:
+                del found[max(offsets, key=lambda side: offsets[side])]
+        return found
+
+    def _best_hand(
+        self, image: np.ndarray, window: Window, wrist: np.ndarray, side: str
+    ) -> tuple[FoundHand, float] | None:
+        crop = cut(image, window, _HAND_SIDE)
+        best = None
+        for hand in self.models.hands(crop):
+            points = _points_to_image(hand.points, window, crop)
+            size = np.linalg.norm(points[9] - points[0]) + np.ptp(points, 0).max()
+            offset = float(np.linalg.norm(points[0] - wrist) / size)
+            agrees = hand.is_left == (side == "left")
+            score = hand.score if agrees else 0.5 * (1.0 - hand.score) + 0.25
+            cost = offset + (0.0 if agrees else 0.3)
+            if offset < 0.5 and (best is None or cost < best[1]):
+                best = dataclasses.replace(hand, points=points, score=score), cost
+        return best
+
+
+def _refuse(pose: FoundPose | None) -> None:
+    if pose is None or _mean_visibility(pose) < 0.5:
+        raise InputError("nobody was found in the picture")
+    if _seen_from_behind(pose):
+        raise InputError("the person is seen from behind: a view of the face is needed")
+    raise InputError("a person was found, but no face: a front or three-quarter view is needed")
+
+
+def _tiles(whole: Window) -> list[Window]:
+    size_x, size_y = whole.width * 2 / (_TILES + 1), whole.height * 2 / (_TILES + 1)
+    steps = [i / (_TILES - 1) for i in range(_TILES)]
+    return [
+        Window((whole.width - size_x) * u, (whole.height - size_y) * v, size_x, size_y)
+        for v in steps
+        for u in steps
+    ]
+
+
+def _below_face(face: Window, width: float) -> Window:
+    """The window in which the body below a face is expected, in units of the face's size."""
+    x, y = face.centre
+    size = max(face.width, face.height)
+    return Window(x - width / 2 * size, y - 1.8 * size, width * size, 1.6 * width * size)
+
+
+def _hand_window(pose: FoundPose, side: str, factor: float) -> Window:
+    names = (f"{side}_wrist", f"{side}_index", f"{side}_pinky", f"{side}_elbow")
+    wrist, index, pinky, elbow = (pose.points[POSE[name], :2] for name in names)
+    knuckles = (index + pinky) / 2
+    shoulders = pose.points[[POSE["left_shoulder"], POSE["right_shoulder"]], :2]
+    reach = max(
+        np.linalg.norm(knuckles - wrist),
+        0.35 * np.linalg.norm(elbow - wrist),
+        0.2 * np.linalg.norm(np.subtract(*shoulders)),
+    )
+    size = 3.6 * factor * reach
+    return Window.around(*(wrist + 1.1 * (knuckles - wrist)), size, size)
+
+
+def _to_image(inner: Window, window: Window, scale: float) -> Window:
+    return Window(
+        window.left + inner.left * scale,
+        window.top + inner.top * scale,
+        inner.width * scale,
+        inner.height * scale,
+    )
+
+
+def _points_to_image(points: np.ndarray, window: Window, crop: np.ndarray) -> np.ndarray:
+    scale = np.array([window.width / crop.shape[1], window.height / crop.shape[0]])
+    return points * scale + (window.left, window.top)
+
+
+def _with_confidence(mesh: np.ndarray, face: FoundFace | None) -> torch.Tensor:
+    score = 0.8 if face is None else face.score
+    return torch.from_numpy(np.column_stack([mesh, np.full(len(mesh), score)])).float()
+
+
+def _mean_visibility(pose: FoundPose) -> float:
+    shoulders = [POSE["left_shoulder"], POSE["right_shoulder"]]
+    return float(pose.points[shoulders, 2].mean())
+
+
+def _seen_from_behind(pose: FoundPose) -> bool:
+    """Seen from the front, a person's left shoulder is on the picture's right."""
+    left, right = (pose.points[POSE[f"{side}_shoulder"], 0] for side in ("left", "right"))
+    return bool(left < right)
