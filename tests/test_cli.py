@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+
 from presence.cli import run_tool
 from presence.errors import ConfigError
 

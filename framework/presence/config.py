@@ -10,6 +10,7 @@ from typing import Any
 from mmengine.config import Config
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from presence.errors import ConfigError, did_you_mean
 
@@ -50,8 +51,9 @@ def _apply(config: Config, override: str) -> None:
     if not equals or not key:
         raise ConfigError(f"override `{override}` should look like key.sub=value")
     try:
-        value = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))["value"]
-    except OmegaConfBaseException as error:
+        parsed = OmegaConf.from_dotlist([f"value={text}"])
+        value = OmegaConf.to_container(parsed, resolve=True)["value"]
+    except (OmegaConfBaseException, YAMLError) as error:
         raise ConfigError(f"override `{override}` cannot be read: {error}") from error
     *parents, last = key.split(".")
     node: Any = config._cfg_dict

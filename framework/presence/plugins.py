@@ -12,11 +12,14 @@ import importlib.util
 import logging
 import pkgutil
 import sys
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 import pluggy
+
+from presence.errors import ConfigError
 
 ENTRY_POINT_GROUP = "presence.plugins"
 KINDS = ("encoders", "trackers", "decoders", "datasets")
@@ -96,17 +99,18 @@ def load_plugin_file(path: str | Path) -> None:
         return
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():
-        from presence.errors import ConfigError
-
         raise ConfigError(f"plugin file {path} does not exist or is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except BaseException:
+    except Exception as error:
         del sys.modules[name]
-        raise
-    _register(path.stem, module)
+        frames = traceback.extract_tb(error.__traceback__)
+        inside = [frame.lineno for frame in frames if frame.filename == str(path)]
+        where = f"{path} line {inside[-1]}" if inside else str(path)
+        raise ConfigError(f"plugin file {where}: {type(error).__name__}: {error}") from error
+    _register(str(path), module)
 
 
 def _bundled_module_names() -> list[str]:

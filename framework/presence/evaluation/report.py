@@ -42,9 +42,7 @@ def markdown_table(evaluations: Mapping[str, Evaluation]) -> str:
     return "\n".join(lines)
 
 
-def write_json(
-    path: str | Path, evaluations: Mapping[str, Evaluation], **about: Any
-) -> Path:
+def write_json(path: str | Path, evaluations: Mapping[str, Evaluation], **about: Any) -> Path:
     """Writes means and rows of every method, with what the caller says about the run.
 
     Args:
