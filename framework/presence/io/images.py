@@ -32,6 +32,7 @@ _UPRIGHT = {  # EXIF orientation to what brings the picture upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_PICTURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*", b"RIFF")
 _HINTS = {
     b"ftyphei": "a HEIC picture; convert it to JPEG or PNG first",
     b"ftypmif1": "a HEIF picture; convert it to JPEG or PNG first",
@@ -135,8 +136,9 @@ def _open(path: Path, data: bytes) -> Image.Image:
         raise InputError(_too_large(path)) from error
     except Exception as error:  # a recognised header with a broken body may raise anything
         hint = next((text for mark, text in _HINTS.items() if mark in data[:64]), None)
-        what = f"{path} is {hint}" if hint else f"{path} is not a picture that can be read"
-        raise InputError(what) from error
+        damaged = "damaged or incomplete" if data.startswith(_PICTURES) else None
+        what = hint or damaged or "not a picture that can be read"
+        raise InputError(f"{path} is {what}") from error
 
 
 def _check_size(path: Path, width: int, height: int) -> None:

@@ -91,7 +91,8 @@ def _window(
     if view == "head":
         left, top, right, bottom = _bounds([px[parts["head"]] for px in projected.values()])
         grow = 0.35 * (bottom - top)
-        return _square((left - grow, top, right + grow, bottom + grow))
+        hair = 0.15 * (bottom - top)  # it rises above the mesh
+        return _square((left - grow, top - hair, right + grow, bottom + grow))
     return _portrait_window(base, projected, parts)
 
 
