@@ -24,7 +24,7 @@ def test_interpolate_is_the_weighted_sum_written_out():
         if ids[image, row, column] >= 0:
             corners = faces[ids[image, row, column]]
             expected = fragments.barycentrics[image, row, column].double() @ values[image, corners]
-        torch.testing.assert_close(blended[image, row, column], expected)
+        assert (blended[image, row, column] - expected).abs().max() < 1e-12
 
 
 def test_interpolate_shares_attributes_over_the_batch_and_takes_single_images():

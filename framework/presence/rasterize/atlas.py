@@ -26,6 +26,16 @@ def rasterize_uv(
     Returns:
         Unbatched Fragments of S x S: `face_ids` index `topology.faces`; `barycentrics` are
         linear over the face; `depth` is 1 inside charts and +inf outside.
+
+    Example:
+        >>> topology = MeshTopology(
+        ...     faces=torch.tensor([[0, 1, 2]]),
+        ...     faces_uv=torch.tensor([[0, 1, 2]]),
+        ...     uv=torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]),
+        ...     num_vertices=3,
+        ... )
+        >>> rasterize_uv(topology, 3).face_ids.tolist()
+        [[-1, -1, -1], [0, -1, -1], [0, 0, -1]]
     """
     u, v = topology.uv.float().unbind(-1)
     flat = torch.stack([u * size, (1 - v) * size, torch.ones_like(u)], dim=-1)  # [T, 3]

@@ -20,7 +20,8 @@ class MeshRasterizer(abc.ABC):
     corners run counter-clockwise as seen on the screen. The nearest face wins; among equally
     near faces the one with the lowest index. A face is dropped when it has no area, when a
     corner is not finite or lies more than 131,072 px off the origin, and, under perspective,
-    when a corner's z is at or below `near` (faces are not clipped).
+    when a corner's z is at or below `near` (faces are not clipped). A centre on an edge belongs
+    to the face on one side of it, by the top-left rule.
 
     Nothing here is differentiable: see `presence.rasterize.interpolate`.
 
@@ -29,7 +30,7 @@ class MeshRasterizer(abc.ABC):
 
     Example:
         >>> from presence.rasterize import CPURasterizer
-        >>> corners = torch.tensor([[[0.0, 0.0, 2.0], [0.0, 4.0, 2.0], [4.0, 0.0, 2.0]]])
+        >>> corners = torch.tensor([[[0.0, 0.0, 2.0], [0.0, 5.0, 2.0], [5.0, 0.0, 2.0]]])
         >>> fragments = CPURasterizer()(corners, torch.tensor([[0, 1, 2]]), 4, 4)
         >>> fragments.face_ids[0].tolist()
         [[0, 0, 0, 0], [0, 0, 0, -1], [0, 0, -1, -1], [0, -1, -1, -1]]
