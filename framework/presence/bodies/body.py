@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from presence.bodies import skinning
+from presence.bodies import atlas, skinning
 from presence.bodies.data import BodyData
 from presence.bodies.joints import JOINT_NAMES, NUM_JOINTS, PARENTS
 from presence.structures import BodyParams, MeshTopology, ProxyMesh
@@ -32,6 +32,7 @@ class Body(nn.Module):
         vertex_parts: name of a part to its vertex indices [n]; parts may overlap.
         mirror_vertices: [V] index of each vertex's mirror image, or None if unknown.
         face_charts: [F] index of the UV chart of each face, or None if unknown.
+        chart_names: name of each UV chart; empty if the file has no chart table.
 
     Example:
         >>> from presence.bodies import load_body
@@ -64,6 +65,9 @@ class Body(nn.Module):
         self._buffer("_uv", data.uv, torch.float32)
         self._buffer("mirror_vertices", data.mirror_vertices, torch.int64)
         self._buffer("face_charts", data.face_charts, torch.int64)
+        self.chart_names = list(data.chart_names)
+        self._buffer("chart_cells", data.chart_cells, torch.int64)
+        self._buffer("chart_mirrors", data.chart_mirrors, torch.int64)
         self._part_names = sorted(data.parts)
         for name in self._part_names:
             self._buffer(f"_part_{name}", data.parts[name], torch.int64)
@@ -95,6 +99,20 @@ class Body(nn.Module):
     def vertex_parts(self) -> dict[str, Tensor]:
         """Vertex indices [n] of each named part, on the module's device."""
         return {name: getattr(self, f"_part_{name}") for name in self._part_names}
+
+    def mirror_texels(self, size: int) -> Tensor:
+        """Returns, for every texel, the row and column of its mirror image: [size size 2].
+
+        The atlas is made of rectangles whose left and right (or two halves) are mirror images,
+        so that `uv_map[m[..., 0], m[..., 1]]` is the map of the mirrored person.
+
+        Args:
+            size: texels a side, a multiple of 64.
+
+        Raises:
+            ValueError: the body has no chart table, or `size` does not fit its grid.
+        """
+        return atlas.mirror_texels(self.chart_cells, self.chart_mirrors, size)
 
     def default_params(self, batch: tuple[int, ...] = ()) -> BodyParams:
         """Returns the average person in the T-pose at the origin.

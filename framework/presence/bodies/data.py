@@ -34,7 +34,11 @@ class BodyData:
         expression_names: E names.
         parts: part name to vertex indices.
         mirror_vertices: [V] or None.
-        face_charts: [F] or None.
+        face_charts: [F] UV chart of each face, or None.
+        chart_names: C names, or empty.
+        chart_cells: [C 4] column, row (from the top), width and height of each chart's rectangle
+            on a 64 x 64 grid, or None.
+        chart_mirrors: [C] the chart that holds each one's mirror image, or None.
     """
 
     name: str
@@ -51,6 +55,9 @@ class BodyData:
     parts: Mapping[str, np.ndarray]
     mirror_vertices: np.ndarray | None = None
     face_charts: np.ndarray | None = None
+    chart_names: tuple[str, ...] = ()
+    chart_cells: np.ndarray | None = None
+    chart_mirrors: np.ndarray | None = None
 
 
 def read_body(path: Path) -> BodyData:
@@ -90,10 +97,14 @@ def read_body(path: Path) -> BodyData:
         weights=weights,
         uv=uv,
         faces_uv=faces_uv,
-        expression_names=_expression_names(arrays, exprdirs.shape[-1]),
+        expression_names=_names(arrays, "expression_names")
+        or tuple(f"expression_{index}" for index in range(exprdirs.shape[-1])),
         parts=_parts(arrays, weights),
         mirror_vertices=_optional(arrays, "mirror_vertices"),
         face_charts=_optional(arrays, "face_charts"),
+        chart_names=_names(arrays, "chart_names"),
+        chart_cells=_optional(arrays, "chart_cells"),
+        chart_mirrors=_optional(arrays, "chart_mirrors"),
     )
 
 
@@ -141,10 +152,8 @@ def _texture(arrays: Mapping[str, Any], faces: np.ndarray) -> tuple[np.ndarray, 
     raise AssetError("the body file has no texture coordinates (`vt`, `ft`); use the full .npz")
 
 
-def _expression_names(arrays: Mapping[str, Any], count: int) -> tuple[str, ...]:
-    if "expression_names" in arrays:
-        return tuple(str(name) for name in np.asarray(arrays["expression_names"]))
-    return tuple(f"expression_{index}" for index in range(count))
+def _names(arrays: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    return tuple(str(name) for name in np.asarray(arrays[key])) if key in arrays else ()
 
 
 def _parts(arrays: Mapping[str, Any], weights: np.ndarray) -> dict[str, np.ndarray]:
