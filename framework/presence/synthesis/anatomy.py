@@ -1,0 +1,275 @@
+"""Where things are on a body: coordinates, anchors and fixed per-vertex fields of its template.
+
+Cuts, colours and displacements are functions of template positions, so one recipe fits every
+shape and pose. Anchors come from joints, named parts and facial actions, never from vertex
+numbers, so the recipe also fits other body files.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from presence.geometry import vertex_normals
+from presence.interfaces import Body, MeshRasterizer
+
+ARM_JOINTS = (16, 17, 18, 19, 20, 21, *range(25, 55))
+HAND_JOINTS = (20, 21, *range(25, 55))
+LEG_JOINTS = (1, 2, 4, 5, 7, 8, 10, 11)
+STATIC = ("x", "y", "z", "occlusion", "eye", "inside", "palm", "arm")
+_NEIGHBOURS = 10
+
+
+class Anatomy(nn.Module):
+    """Template measurements of a body model.
+
+    All lengths are metres on the template (average shape, T-pose).
+
+    Args:
+        body: the body model.
+        rasterizer: used once, to find how open to the sky each vertex is.
+
+    Attributes:
+        anchors: name to a number: heights and positions of landmarks.
+        static: [V 8] the per-vertex fields named by `STATIC`.
+        joints: [55 3] template joints.
+        brow: the vertex between the brows.
+        scalp: [n] vertices of the upper head.
+        height_direction: [S] metres of stature for each unit of a shape coefficient.
+        height: stature of the template.
+    """
+
+    static: Tensor
+    joints: Tensor
+    neighbours: Tensor
+    neighbour_weights: Tensor
+    height_direction: Tensor
+
+    def __init__(self, body: Body, rasterizer: MeshRasterizer) -> None:
+        super().__init__()
+        params = body.default_params()
+        rest = body(params)
+        vertices, faces = rest.vertices, body.topology.faces
+        parts = body.vertex_parts
+        self.anchors = _anchors(vertices, rest.joints, parts, _actions(body))
+        self._keep("joints", rest.joints)
+        self._keep("static", _static(body, vertices, rasterizer))
+        table, weights = _neighbours(faces, body.topology.num_vertices)
+        self._keep("neighbours", table)
+        self._keep("neighbour_weights", weights)
+        top, bottom = int(vertices[:, 1].argmax()), int(vertices[:, 1].argmin())
+        self.height = float(vertices[top, 1] - vertices[bottom, 1])
+        self._keep("height_direction", _stature_gradient(body, top, bottom))
+        for name, mask in _face_sets(faces, vertices, parts, self.anchors).items():
+            self._keep(f"{name}_faces", faces[mask])
+        self.brow = int(_brow_vertex(vertices, parts, self.anchors))
+        scalp = vertices[:, 1] > self.anchors["eye_y"] + 0.2 * self.anchors["ipd"]
+        self._keep("scalp", torch.nonzero(scalp)[:, 0])
+
+    def _keep(self, name: str, value: Tensor) -> None:
+        self.register_buffer(name, value.detach().clone(), persistent=False)
+
+    @property
+    def template(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Template x, y and z, [1 V] each."""
+        return tuple(self.static[None, :, k] for k in range(3))  # type: ignore[return-value]
+
+    def smoothed(self, vertices: Tensor, steps: int) -> Tensor:
+        """Averages vertices [B V 3] with their neighbours, `steps` times."""
+        for _ in range(steps):
+            around = vertices[:, self.neighbours]  # [B V n 3]
+            mean = (around * self.neighbour_weights[..., None]).sum(2)
+            vertices = 0.3 * vertices + 0.7 * mean
+        return vertices
+
+
+def _actions(body: Body) -> dict[str, Tensor]:
+    """Returns how far [V] each named facial action moves each vertex."""
+    params, found = body.default_params(), {}
+    neutral = body(params).rest_vertices
+    for index, name in enumerate(getattr(body, "expression_names", ())):
+        if name in ("mouthPucker", "mouthSmileLeft"):
+            expression = torch.zeros_like(params.expression)
+            expression[index] = 1.0
+            moved = body(params.replace(expression=expression)).rest_vertices
+            found[name] = (moved - neutral).norm(dim=-1)
+    return found
+
+
+def _anchors(
+    vertices: Tensor, joints: Tensor, parts: dict[str, Tensor], actions: dict[str, Tensor]
+) -> dict[str, float]:
+    eyes = joints[23:25]
+    ipd = float((eyes[0] - eyes[1]).norm())
+    eye_y = float(eyes[:, 1].mean())
+    head = vertices[parts["head"]]
+    ears = head[head[:, 0].abs() > 0.93 * head[:, 0].abs().max()]
+    mouth_y, corner = eye_y - 1.19 * ipd, 0.43 * ipd  # average proportions, if nothing better
+    if "mouthPucker" in actions:
+        mouth_y = float(vertices[actions["mouthPucker"].argmax(), 1]) - 0.0015
+    if "mouthSmileLeft" in actions:
+        corner = float(vertices[actions["mouthSmileLeft"].argmax(), 0].abs()) * 0.97
+    midline = head[(head[:, 0].abs() < 0.15 * ipd) & (head[:, 2] > float(eyes[:, 2].mean()))]
+    named = {
+        "pelvis": 0, "hip": 1, "spine1": 3, "knee": 4, "ankle": 7, "spine3": 9, "neck": 12,
+        "head": 15, "shoulder": 16, "elbow": 18, "wrist": 20,
+    }  # fmt: skip
+    anchors = {
+        f"{name}_{axis}": float(joints[index, k])
+        for name, index in named.items()
+        for k, axis in enumerate("xyz")
+    }
+    return anchors | {
+        "ipd": ipd,
+        "eye_y": eye_y,
+        "eye_x": float(eyes[:, 0].abs().mean()),
+        "eye_z": float(eyes[:, 2].mean()),
+        "mouth_y": mouth_y,
+        "corner": corner,
+        "mouth_z": float(midline[(midline[:, 1] - mouth_y).abs() < 0.2 * ipd, 2].max()),
+        "ear_x": float(ears[:, 0].abs().mean()),
+        "ear_y": float(ears[:, 1].mean()),
+        "ear_z": float(ears[:, 2].mean()),
+        "crown_y": float(head[:, 1].max()),
+        "brow_z": float(midline[(midline[:, 1] - eye_y - 0.3 * ipd).abs() < 0.2 * ipd, 2].max()),
+        "back_z": float(head[:, 2].min()),
+        "sole_y": float(vertices[:, 1].min()),
+        "chin_y": float(midline[:, 1].min()),
+    }
+
+
+def _brow_vertex(vertices: Tensor, parts: dict[str, Tensor], anchors: dict[str, float]) -> Tensor:
+    """Returns the vertex between the brows."""
+    head = parts["head"]
+    wanted = [0.0, anchors["eye_y"] + 0.25 * anchors["ipd"], anchors["brow_z"]]
+    distance = (vertices[head] - torch.tensor(wanted).to(vertices)).norm(dim=-1)
+    return head[distance.argmin()]
+
+
+def _static(body: Body, vertices: Tensor, rasterizer: MeshRasterizer) -> Tensor:
+    parts = body.vertex_parts
+    flags = {name: torch.zeros(len(vertices), device=vertices.device) for name in STATIC}
+    for k, axis in enumerate("xyz"):
+        flags[axis] = vertices[:, k]
+    for name in ("left_eye", "right_eye"):
+        flags["eye"][parts[name]] = 1.0
+    flags["inside"][parts["mouth_interior"]] = 1.0
+    weights = body.weights
+    normals = vertex_normals(vertices, body.topology.faces)
+    flags["arm"] = weights[:, list(ARM_JOINTS)].sum(-1)
+    flags["palm"] = weights[:, list(HAND_JOINTS)].sum(-1) * (-normals[:, 1]).clamp(0, 1)
+    flags["occlusion"] = _openness(body, rasterizer)
+    return torch.stack([flags[name] for name in STATIC], -1)
+
+
+def _openness(body: Body, rasterizer: MeshRasterizer, directions: int = 40) -> Tensor:
+    """Returns the share [V] of a cosine-weighted sky that each vertex sees, arms half lowered.
+
+    Seen from each of many directions (a Fibonacci sphere), the body is rasterized and vertices
+    behind the nearest surface are in shadow.
+    """
+    params = body.default_params()
+    pose = params.pose.clone()
+    pose[16, 2], pose[17, 2] = -0.8, 0.8
+    mesh = body(params.replace(pose=pose))
+    faces = body.topology.faces
+    normals = vertex_normals(mesh.vertices, faces)
+    k = torch.arange(directions, device=pose.device) + 0.5
+    up, turn = 1.0 - 2.0 * k / directions, k * math.pi * (3.0 - math.sqrt(5.0))
+    flat = (1.0 - up * up).sqrt()
+    toward = torch.stack([flat * turn.cos(), up, flat * turn.sin()], -1)
+    seen, _ = seen_from(mesh.vertices[None].expand(directions, -1, -1), toward, faces, rasterizer)
+    cosine = (normals[None] * toward[:, None]).sum(-1).clamp_min(0.0)
+    return (seen * cosine).sum(0) / cosine.sum(0).clamp_min(1e-3)
+
+
+def seen_from(
+    vertices: Tensor, toward: Tensor, faces: Tensor, rasterizer: MeshRasterizer, size: int = 256
+) -> tuple[Tensor, Tensor]:
+    """Tells which vertices parallel light from a direction reaches.
+
+    Args:
+        vertices: [B V 3] metres.
+        toward: [B 3] unit direction to the light.
+        faces: [F 3].
+        rasterizer: of triangles.
+        size: side of the depth picture, px.
+
+    Returns:
+        [B V] 1 where light arrives, 0 in shadow; and the depth pictures [B size size].
+    """
+    screen = light_screen(vertices, toward, vertices, size)
+    depth = rasterizer(screen, faces, size, size, orthographic=True).depth
+    cell = screen[..., :2].long().clamp(0, size - 1)
+    nearest = depth.flatten(1).gather(1, cell[..., 1] * size + cell[..., 0])
+    return (screen[..., 2] < nearest + 0.008).float(), depth
+
+
+def light_screen(points: Tensor, toward: Tensor, extent: Tensor, size: int) -> Tensor:
+    """Projects points in parallel along the light onto a square picture that holds `extent`.
+
+    Args:
+        points: [B N 3] metres.
+        toward: [B 3] unit direction to the light.
+        extent: [B M 3] points that must fit into the picture.
+        size: side of the picture, px.
+
+    Returns:
+        [B N 3] pixel x, pixel y and distance along the light (m, growing away from it).
+    """
+    side = torch.linalg.cross(torch.tensor([0.0, 1.0, 0.001]).to(toward).expand_as(toward), toward)
+    side = side / side.norm(dim=-1, keepdim=True).clamp_min(1e-6)
+    # Rows right, down, away: seen from the light, so that front faces keep their winding.
+    axes = torch.stack([side, torch.linalg.cross(side, toward), -toward], -2)
+    flat, frame = points @ axes.mT, (extent @ axes.mT)[..., :2]
+    low, high = frame.amin(1, keepdim=True), frame.amax(1, keepdim=True)
+    scale = (size - 2) / (high - low).amax(-1, keepdim=True).clamp_min(1e-3)
+    return torch.cat([(flat[..., :2] - low) * scale + 1.0, flat[..., 2:]], -1)
+
+
+def _neighbours(faces: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Returns up to `_NEIGHBOURS` neighbours [V n] of each vertex and their weights [V n]."""
+    edges = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    edges = torch.unique(torch.cat([edges, edges.flip(1)]), dim=0)
+    source, target = edges.cpu().unbind(1)
+    first = torch.searchsorted(source.contiguous(), torch.arange(count))
+    rank = torch.arange(len(source)) - first[source]
+    kept = rank < _NEIGHBOURS
+    table = torch.arange(count)[:, None].repeat(1, _NEIGHBOURS)
+    weights = torch.zeros(count, _NEIGHBOURS)
+    table[source[kept], rank[kept]] = target[kept]
+    weights[source[kept], rank[kept]] = 1.0
+    weights = weights / weights.sum(1, keepdim=True).clamp_min(1.0)
+    return table.to(faces.device), weights.to(faces.device)
+
+
+def _stature_gradient(body: Body, top: int, bottom: int) -> Tensor:
+    params = body.default_params((body.num_betas,))
+    betas = torch.eye(body.num_betas, device=params.betas.device)
+    rest = body(params.replace(betas=betas)).rest_vertices[:, [top, bottom], 1]
+    base = body(body.default_params()).rest_vertices[[top, bottom], 1]
+    return (rest[:, 0] - rest[:, 1]) - (base[0] - base[1])
+
+
+def _face_sets(
+    faces: Tensor, vertices: Tensor, parts: dict[str, Tensor], anchors: dict[str, float]
+) -> dict[str, Tensor]:
+    """Returns masks [F]: where clothes, jackets and hair may ever be."""
+    flagged = {}
+    for name in ("left_eye", "right_eye", "mouth_interior", "left_hand", "right_hand"):
+        flag = torch.zeros(len(vertices), dtype=torch.bool, device=faces.device)
+        flag[parts[name]] = True
+        flagged[name] = flag[faces].all(1)
+    inside = flagged["left_eye"] | flagged["right_eye"] | flagged["mouth_interior"]
+    height = vertices[:, 1][faces].mean(1)
+    reach = vertices[:, 0].abs()[faces].mean(1)
+    hand = reach > anchors["wrist_x"] + 0.3 * (anchors["wrist_x"] - anchors["elbow_x"])
+    below_chin = height < 0.5 * (anchors["chin_y"] + anchors["mouth_y"])
+    hair = (height > anchors["spine3_y"] - 0.17) & (reach < anchors["shoulder_x"] + 0.04)
+    return {
+        "cloth": below_chin & ~hand & ~inside,
+        "jacket": below_chin & ~hand & ~inside & (height > anchors["knee_y"] - 0.12),
+        "hair": hair & ~inside,
+    }

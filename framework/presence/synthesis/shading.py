@@ -1,0 +1,177 @@
+"""Colour of visible surface points: each material's albedo, then light, shadow and gloss."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from presence.geometry import vertex_normals
+from presence.interfaces import MeshRasterizer
+from presence.structures import Camera
+from presence.synthesis.anatomy import Anatomy
+from presence.synthesis.fields import Beside, mix, smoothstep
+from presence.synthesis.garments import garment_slot
+from presence.synthesis.glyphs import Glyphs
+from presence.synthesis.hair import HairLook, beard_field, hair_field, shaved_scalp
+from presence.synthesis.lighting import ShadowMaps, illuminate, sky_light
+from presence.synthesis.noise import NoiseVolume
+from presence.synthesis.patterns import shade_cloth
+from presence.synthesis.shells import HAIR, INNER, LAYERS, SKIN, Shells
+from presence.synthesis.skin import shade_skin
+from presence.synthesis.visible import Surface, contact
+
+if TYPE_CHECKING:
+    from presence.synthesis.people import Recipe
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+    """What shading needs to know of B subjects in n views each.
+
+    Attributes:
+        recipe: [B].
+        layers: [B n l V 3] posed vertices, metres.
+        faces: of each layer.
+        cut: [B l V] vertices that are left out.
+        shells: [B].
+        camera: [B n].
+        anatomy: of the body.
+    """
+
+    recipe: Recipe
+    layers: Tensor
+    faces: list[Tensor]
+    cut: Tensor
+    shells: Shells
+    camera: Camera
+    anatomy: Anatomy
+
+
+def shade(
+    scene: Scene, surface: Surface, body_faces: Tensor, rasterizer: MeshRasterizer,
+    noise: NoiseVolume, glyphs: Glyphs,
+) -> Tensor:  # fmt: skip
+    """Returns linear light [3 P] leaving the visible points towards the camera."""
+    views = scene.layers.shape[1]
+    subject = torch.div(surface.picture, views, rounding_mode="floor")
+    static = surface.blend(scene.anatomy.static)  # [8 P]
+    albedo, specular, openness = _materials(scene, surface, subject, static, noise, glyphs)
+    point, normal, sky = _geometry(scene, surface, body_faces, views)
+    eye = scene.camera.position.reshape(-1, 3).t()[:, surface.picture]
+    view = F.normalize(eye - point, dim=0)
+    normal = F.normalize(normal, dim=0)
+    # Cloth and hair are seen from inside too.
+    normal = torch.where((normal * view).sum(0) < 0.0, -normal, normal)
+    lit = _shadows(scene, rasterizer).lit(point, normal, surface.picture)
+    hair = (surface.layer == HAIR) & ~surface.frame
+    light = Beside(scene.recipe.light, subject)
+    return illuminate(light, albedo, specular, hair, sky, lit, normal, view, openness)
+
+
+def _geometry(
+    scene: Scene, surface: Surface, body_faces: Tensor, views: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    layers = scene.layers.flatten(0, 1)  # [N l V 3]
+    count, vertices = layers.shape[1:3]
+    normals = vertex_normals(layers.flatten(0, 1), body_faces).reshape(layers.shape)
+    light = scene.recipe.light.map(lambda t: t.repeat_interleave(views, 0))
+    sky = sky_light(light, normals.flatten(1, 2)).reshape(layers.shape)
+    table = torch.cat([layers, normals, sky], -1).reshape(-1, 9)
+    base = (surface.picture * count + surface.layer) * vertices
+    point, normal, bright = surface.blend(table, base).split(3)
+    return point, normal, bright
+
+
+def _shadows(scene: Scene, rasterizer: MeshRasterizer) -> ShadowMaps:
+    layers = scene.layers
+    views, vertices = layers.shape[1], layers.shape[3]
+    gone = scene.cut[:, None, :, :, None].expand_as(layers)
+    casting = torch.where(gone, torch.full_like(layers, torch.inf), layers)
+    faces = torch.cat([f + k * vertices for k, f in enumerate(scene.faces)])
+    toward = scene.recipe.light.toward.repeat_interleave(views, 0)
+    extent = layers[:, :, SKIN].flatten(0, 1)
+    return ShadowMaps(rasterizer, casting.reshape(-1, LAYERS * vertices, 3), faces, toward, extent)
+
+
+def _materials(
+    scene: Scene, surface: Surface, subject: Tensor, static: Tensor, noise: NoiseVolume,
+    glyphs: Glyphs,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """Returns albedo [3 P], specular [P] and openness [P] of every point."""
+    recipe, anchors = scene.recipe, scene.anatomy.anchors
+    albedo = torch.zeros(3, len(subject), device=static.device)
+    specular = torch.zeros_like(albedo[0])
+    openness = 0.25 + 0.75 * static[3]
+    count, vertices = scene.shells.fields.shape[1:]
+    fields = scene.shells.fields.reshape(-1, 1)
+
+    index, part = surface.where(surface.layer == SKIN)
+    who, here = subject[index], static[:, index]
+    albedo[:, index], specular[index] = _skin(recipe, who, here, anchors, noise)
+    base = who * count * vertices
+    near_cloth = part.blend(fields, base + INNER * vertices)[0]
+    near_hair = part.blend(fields, base + HAIR * vertices)[0]
+    openness[index] = openness[index] * contact(near_cloth) * contact(near_hair)
+
+    index, part = surface.where((surface.layer != SKIN) & (surface.layer != HAIR))
+    who, here = subject[index], static[:, index]
+    edge = part.blend(fields, (who * count + part.layer) * vertices)[0]
+    slot = garment_slot(Beside(recipe.garments, who), here[1], part.layer)
+    albedo[:, index], specular[index] = shade_cloth(
+        recipe.fabrics, recipe.decals, recipe.garments, who, slot, edge, anchors, here, noise, glyphs
+    )
+    openness[index] = 0.5 + 0.5 * openness[index]
+
+    index, part = surface.where(surface.layer == HAIR)
+    who, here = subject[index], static[:, index]
+    edge = part.blend(fields, (who * count + HAIR) * vertices)[0]
+    look = Beside(recipe.hair, who)
+    albedo[:, index], specular[index], open_ = _hair(look, anchors, here, edge, part.frame, noise)
+    openness[index] = open_
+    return albedo, specular, openness
+
+
+def _skin(
+    recipe: Recipe, who: Tensor, static: Tensor, anchors: dict[str, float], noise: NoiseVolume
+) -> tuple[Tensor, Tensor]:
+    look = Beside(recipe.skin, who)
+    albedo, specular = shade_skin(look, anchors, static, noise)
+    under = Beside(recipe.hair, who)
+    place = static[:3]
+    # Below hair the scalp is dark, so that gaps between locks show no bald skin.
+    covered = smoothstep(-0.004, 0.012, hair_field(under, anchors, *place))
+    scalp = torch.maximum(look.buzz * 0.8 * shaved_scalp(anchors, *place), 0.85 * covered)
+    dry = (static[4] < 0.5) & (static[5] < 0.5)
+    return mix(albedo, under.color * 0.7 + 0.12 * look.tone, scalp * dry), specular
+
+
+def _hair(
+    look: Beside, anchors: dict[str, float], static: Tensor, edge: Tensor, frame: Tensor,
+    noise: NoiseVolume,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    x, y, z = static[:3]
+    ipd = anchors["ipd"]
+    fy = (y - anchors["eye_y"]) / ipd
+    # Strands run down the sides and back over the top: noise is stretched along them.
+    up = smoothstep(1.1, 1.6, fy)
+    across = torch.stack([x, y * 0.14, z])
+    over = torch.stack([x, y, z * 0.14])
+    coordinates = mix(across, over, up)
+    coarse = noise(coordinates * 95.0 + look.offset, slice(0, 1))[0]
+    fine = noise(coordinates * 330.0 + look.offset, slice(1, 2))[0]
+    lump = noise(static[:3] * look.curl_frequency * 2.6 + look.offset, slice(2, 3))[0]
+    curly = smoothstep(0.004, 0.012, look.curl)
+    strand = mix(0.6 * coarse + 0.5 * fine, 0.5 * coarse + 0.7 * lump + 0.3 * fine, curly)
+    down = smoothstep(1.5, -2.5, fy)
+    color = mix(look.color, look.tip, down * look.hanging)
+    color = color * torch.exp(look.contrast * 0.75 * strand)
+    depth = smoothstep(-0.2, 0.035, edge)
+    beard = beard_field(look, anchors, x, y, z) > hair_field(look, anchors, x, y, z)
+    openness = torch.where(beard, 0.7 + 0.1 * strand, 0.45 + 0.4 * depth + 0.12 * strand)
+    albedo = torch.where(frame, look.frame, color)
+    specular = torch.where(frame, 1.8, look.shine * (0.9 + 0.5 * coarse))
+    return albedo, specular, torch.where(frame, 0.9, openness).clamp(0.1, 1.0)

@@ -1,0 +1,169 @@
+"""Which surface each pixel sees: every layer is rasterized, cut, and the nearest remains."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from presence.interfaces import MeshRasterizer
+from presence.structures import Camera, ProxyMesh
+from presence.synthesis.anatomy import Anatomy
+from presence.synthesis.fields import Beside, smoothstep
+from presence.synthesis.hair import HairLook, glasses_field
+from presence.synthesis.noise import NoiseVolume
+from presence.synthesis.shells import HAIR, INNER, LAYERS, OUTER, SKIN, Shells
+
+_NOWHERE = 1e6  # px: a vertex out there makes rasterizers drop its faces
+# A face is dropped when a corner is farther outside than any edge is long, so no cut is lost.
+_DROP = {INNER: -0.05, OUTER: -0.05, HAIR: -0.03}
+_COVERED = 0.03  # metres inside a garment from which what is beneath is never seen
+
+
+@dataclasses.dataclass(frozen=True)
+class Surface:
+    """Visible surface points of N pictures, those that see nothing left out.
+
+    Attributes:
+        pixel: [P] index into the flattened pictures [N h w].
+        picture: [P] which of the N pictures.
+        layer: [P] which layer.
+        corners: [P 3] vertices of the face.
+        weights: [P 3] barycentrics.
+        frame: [P] true on the frame of glasses.
+    """
+
+    pixel: Tensor
+    picture: Tensor
+    layer: Tensor
+    corners: Tensor
+    weights: Tensor
+    frame: Tensor
+
+    def blend(self, table: Tensor, base: Tensor | None = None) -> Tensor:
+        """Interpolates rows [R C] of a vertex table to [C P].
+
+        Args:
+            table: values of vertices, possibly of many meshes in turn.
+            base: [P] first row of each point's mesh; 0 if None.
+        """
+        total = 0.0
+        for k in range(3):
+            rows = self.corners[:, k] if base is None else self.corners[:, k] + base
+            total = total + self.weights[:, k, None] * table.index_select(0, rows)
+        return total.t().contiguous()  # type: ignore[union-attr]
+
+    def where(self, mask: Tensor) -> tuple[Tensor, Surface]:
+        """Returns the indices [Q] at which `mask` [P] is true, and those points alone."""
+        index = torch.nonzero(mask)[:, 0]
+        parts = {f.name: getattr(self, f.name)[index] for f in dataclasses.fields(self)}
+        return index, Surface(**parts)
+
+
+def layer_faces(anatomy: Anatomy, body_faces: Tensor) -> list[Tensor]:
+    """Returns each layer's faces [F 3]."""
+    return [body_faces, anatomy.cloth_faces, anatomy.jacket_faces, anatomy.hair_faces]
+
+
+def pose_layers(mesh: ProxyMesh, shells: Shells) -> Tensor:
+    """Returns the layers' posed vertices [B n l V 3] of posed meshes [B n]."""
+    turned = torch.einsum("bnvij,blvj->bnlvi", mesh.skin_rotations, shells.offsets)
+    return mesh.vertices[:, :, None] + turned
+
+
+def dropped(shells: Shells, frames: Tensor) -> Tensor:
+    """Returns [B l V] true where a vertex's faces are surely cut away or covered."""
+    fields = shells.fields
+    cut = torch.zeros_like(fields, dtype=torch.bool)
+    cut[:, SKIN] = fields[:, INNER] > _COVERED
+    cut[:, INNER] = (fields[:, INNER] < _DROP[INNER]) | (fields[:, OUTER] > _COVERED)
+    cut[:, OUTER] = fields[:, OUTER] < _DROP[OUTER]
+    cut[:, HAIR] = torch.maximum(fields[:, HAIR], frames) < _DROP[HAIR]
+    return cut
+
+
+def find_visible(
+    rasterizer: MeshRasterizer, layers: Tensor, faces: list[Tensor], cut: Tensor, shells: Shells,
+    camera: Camera, anatomy: Anatomy, hair: HairLook, noise: NoiseVolume,
+) -> Surface:  # fmt: skip
+    """Rasterizes all layers of N = B n pictures and keeps the nearest uncut point.
+
+    Args:
+        rasterizer: of triangles.
+        layers: [B n l V 3] posed vertices.
+        faces: of each layer.
+        cut: [B l V] vertices to leave out.
+        shells: [B] cuts.
+        camera: [B n] with the pictures' size.
+        anatomy: of the body.
+        hair: [B] for its ragged edges.
+        noise: solid noise.
+    """
+    subjects, views = layers.shape[:2]
+    height, width = camera.height, camera.width
+    device = layers.device
+    best = torch.full((subjects * views * height * width,), torch.inf, device=device)
+    layer = torch.zeros_like(best, dtype=torch.int64)
+    face = torch.zeros_like(layer)
+    weights = torch.zeros(len(best), 3, device=device)
+    frame = torch.zeros_like(best, dtype=torch.bool)
+    first = 0
+    for index in range(LAYERS):
+        screen = camera.screen(layers[:, :, index])
+        gone = cut[:, None, index, :, None].expand_as(screen)
+        screen = torch.where(gone, torch.full_like(screen, _NOWHERE), screen)
+        found = rasterizer(
+            screen.flatten(0, 1), faces[index], height, width, cull_backfaces=index == SKIN
+        )
+        ids, depth = found.face_ids.flatten(), found.depth.flatten()
+        bary = found.barycentrics.reshape(-1, 3)
+        keep = ids >= 0
+        if index != SKIN:
+            keep, on_frame = _cut(index, ids, bary, faces[index], shells, views, anatomy, hair,
+                                  noise, height * width)  # fmt: skip
+            frame = torch.where(keep & (depth < best), on_frame, frame)
+        nearer = keep & (depth < best)
+        best = torch.where(nearer, depth, best)
+        layer = torch.where(nearer, index, layer)
+        face = torch.where(nearer, ids + first, face)
+        weights = torch.where(nearer[:, None], bary, weights)
+        first += len(faces[index])
+    pixel = torch.nonzero(torch.isfinite(best))[:, 0]
+    corners = torch.cat(faces)[face[pixel]]
+    return Surface(
+        pixel, pixel // (height * width), layer[pixel], corners, weights[pixel], frame[pixel]
+    )
+
+
+def _cut(
+    index: int, ids: Tensor, bary: Tensor, faces: Tensor, shells: Shells, views: int,
+    anatomy: Anatomy, hair: HairLook, noise: NoiseVolume, area: int,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Returns which pixels [N h w, flat] of a layer survive its cut, and which are glasses."""
+    hit = torch.nonzero(ids >= 0)[:, 0]
+    keep = torch.zeros_like(ids, dtype=torch.bool)
+    frame = torch.zeros_like(keep)
+    subject = hit // (area * views)
+    points = Surface(hit, hit // area, subject, faces[ids[hit]], bary[hit], subject > -1)
+    count, vertices = shells.fields.shape[1:]
+    base = (subject * count + index) * vertices
+    field = points.blend(shells.fields.reshape(-1, 1), base)[0]
+    if index == HAIR:
+        look = Beside(hair, subject)
+        place = points.blend(anatomy.static[:, :3])
+        rough = noise(place * 160.0 + look.offset, slice(0, 1))[0]
+        strand = noise(place * torch.tensor([[420.0], [60.0], [420.0]]).to(place), slice(1, 2))[0]
+        field = field + look.ragged * (0.5 * rough + 0.7 * strand) - 0.3 * look.ragged
+        glasses = glasses_field(look, anatomy.anchors, *place)
+        on_frame = glasses > torch.maximum(field, torch.zeros_like(field))
+        frame[hit] = on_frame
+        keep[hit] = (field > 0.0) | on_frame
+    else:
+        keep[hit] = field > 0.0
+    return keep, frame
+
+
+def contact(field: Tensor) -> Tensor:
+    """Returns how open to light [P] skin is that lies `field` (m, negative) outside an edge."""
+    return 1.0 - 0.5 * smoothstep(-0.03, 0.0, field)
