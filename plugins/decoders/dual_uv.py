@@ -229,8 +229,20 @@ class AttributeHeads(nn.Module):
         )
 
     def forward(self, texels: Tensor) -> dict[str, Tensor]:
-        """Maps texels [B N C] to raw attributes [B N ...]."""
-        return {name: mlp(texels) for name, mlp in self.mlps.items()}
+        """Maps texels [B N C] to raw attributes [B N ...].
+
+        Without gradients, on a CPU, texels go through in pieces whose hidden layer stays in cache.
+        """
+        if torch.is_grad_enabled() or texels.is_cuda:
+            return {name: mlp(texels) for name, mlp in self.mlps.items()}
+        pieces = texels.split(_CHUNK, dim=1)
+        return {
+            name: torch.cat([mlp(piece) for piece in pieces], 1) for name, mlp in self.mlps.items()
+        }
+
+
+# Texels at a time: 256 hidden channels of 2,048 texels are 2 MB.
+_CHUNK = 2048
 
 
 def _flatten(maps: Tensor) -> Tensor:
