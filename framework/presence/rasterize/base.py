@@ -114,9 +114,10 @@ def _check(screen: Tensor, faces: Tensor, height: int, width: int) -> None:
         raise ValueError(f"faces are on {faces.device}, but screen is on {screen.device}")
     if not (0 < height <= MAX_IMAGE_SIZE and 0 < width <= MAX_IMAGE_SIZE):
         raise ValueError(f"image should be 1 to {MAX_IMAGE_SIZE} px a side, got {height}x{width}")
-    # On the GPU this check would make the host wait; there an index is the caller's promise.
-    if not faces.is_cuda and faces.numel():
-        low, high = int(faces.min()), int(faces.max())
+    # On a GPU this check would make the host wait; there an index is the caller's promise.
+    if faces.device.type == "cpu" and faces.numel():
+        indices = faces.numpy()  # torch would wake its threads for this
+        low, high = int(indices.min()), int(indices.max())
         if low < 0 or high >= screen.shape[-2]:
             raise ValueError(
                 f"faces should index {screen.shape[-2]} vertices, but run from {low} to {high}"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from presence.rasterize.base import MeshRasterizer, background
+from presence.rasterize.base import MeshRasterizer
 from presence.rasterize.fixed_point import to_fixed_point
 from presence.registry import RASTERIZERS
 from presence.structures import Fragments
@@ -48,12 +49,9 @@ class CPURasterizer(MeshRasterizer):
 
         fixed = to_fixed_point(screen, near=self.near, orthographic=orthographic).cpu().numpy()
         depths, corners = screen[..., 2].cpu().contiguous().numpy(), faces.cpu().numpy()
-        out = background(len(screen), height, width, torch.device("cpu"))
-        face_ids, weights, depth = (
-            out.face_ids.numpy(),
-            out.barycentrics.numpy(),
-            out.depth.numpy(),
-        )
+        shape = (len(screen), height, width)
+        face_ids, depth = np.empty(shape, np.int64), np.empty(shape, np.float32)
+        weights = np.empty((*shape, 3), np.float32)
 
         def draw(task: tuple[int, int, int]) -> None:
             image, first, stop = task
@@ -78,7 +76,11 @@ class CPURasterizer(MeshRasterizer):
         else:
             with ThreadPoolExecutor(min(threads, len(tasks))) as pool:
                 list(pool.map(draw, tasks))
-        return out.to(screen.device)
+        return Fragments(
+            face_ids=torch.from_numpy(face_ids).to(screen.device),
+            barycentrics=torch.from_numpy(weights).to(screen.device),
+            depth=torch.from_numpy(depth).to(screen.device),
+        )
 
 
 def _tasks(batch: int, height: int, threads: int) -> list[tuple[int, int, int]]:

@@ -106,7 +106,7 @@ def draw_rows(
     barycentrics: np.ndarray,
     depth: np.ndarray,
 ) -> None:
-    """Draws the part of a mesh that lies in some rows of one image.
+    """Clears some rows of one image and draws the part of a mesh that lies in them.
 
     The arithmetic is float32 in the order that the CUDA kernels use, so that both give the
     same bits.
@@ -124,6 +124,9 @@ def draw_rows(
         depth: [H W] float32, the z-buffer, written.
     """
     width = face_ids.shape[1]
+    face_ids[first_row:stop_row] = -1
+    barycentrics[first_row:stop_row] = 0.0
+    depth[first_row:stop_row] = np.inf
     one = np.float32(1.0)
     for face in range(faces.shape[0]):
         i0, i1, i2 = faces[face, 0], faces[face, 1], faces[face, 2]
