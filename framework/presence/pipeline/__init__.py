@@ -1,9 +1,9 @@
 """The whole path: a picture to an avatar, and an avatar to a video."""
 
-from presence.pipeline.animate import AnimationResult, animate
+from presence.pipeline.animation import AnimationResult, animate
 from presence.pipeline.framing import frame_portrait
 from presence.pipeline.player import AvatarPlayer
-from presence.pipeline.reconstruct import (
+from presence.pipeline.reconstruction import (
     FILES,
     Reconstructor,
     load_reconstructor,
