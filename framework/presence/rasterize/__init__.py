@@ -1,8 +1,8 @@
 """Triangle meshes to face ids, barycentrics and depth, on CPU, CUDA and through PyTorch3D."""
 
+from presence.interfaces import MeshRasterizer
 from presence.rasterize.atlas import rasterize_uv
 from presence.rasterize.attributes import interpolate
-from presence.rasterize.base import MeshRasterizer
 from presence.rasterize.build import AutoRasterizer, build_rasterizer
 from presence.rasterize.cpu import CPURasterizer
 from presence.rasterize.cuda import TritonRasterizer

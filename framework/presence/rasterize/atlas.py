@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from presence.rasterize.base import MeshRasterizer
+from presence.interfaces import MeshRasterizer
 from presence.rasterize.build import AutoRasterizer
 from presence.structures import Fragments, MeshTopology
 

@@ -1,4 +1,4 @@
-"""`MeshRasterizer`: what every triangle rasterizer takes and gives, and the checks they share."""
+"""`BatchedRasterizer`: what every triangle rasterizer takes and gives, and the checks they share."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import abc
 import torch
 from torch import Tensor
 
+from presence.interfaces import MeshRasterizer
 from presence.structures import Fragments
 
 MAX_IMAGE_SIZE = 16384
 
 
-class MeshRasterizer(abc.ABC):
+class BatchedRasterizer(MeshRasterizer):
     """Finds the nearest face behind every pixel centre.
 
     Conventions, the same for every backend: x runs right and y down, in pixels, and pixel

@@ -8,7 +8,7 @@ from typing import Literal
 from torch import Tensor
 
 from presence.errors import ConfigError, did_you_mean
-from presence.rasterize.base import MeshRasterizer
+from presence.rasterize.base import BatchedRasterizer
 from presence.rasterize.cpu import CPURasterizer
 from presence.rasterize.cuda import TritonRasterizer
 from presence.rasterize.pytorch3d import PyTorch3DRasterizer
@@ -24,7 +24,7 @@ BACKENDS: dict[str, str] = {
 
 
 @RASTERIZERS.register()
-class AutoRasterizer(MeshRasterizer):
+class AutoRasterizer(BatchedRasterizer):
     """Uses Triton for tensors on a GPU and numba for the others.
 
     Where Triton is not installed, GPU tensors make the journey to the CPU and back.
@@ -53,7 +53,7 @@ class AutoRasterizer(MeshRasterizer):
 
 def build_rasterizer(
     name: Literal["auto", "cpu", "cuda", "pytorch3d"] = "auto", *, near: float = 1e-3
-) -> MeshRasterizer:
+) -> BatchedRasterizer:
     """Builds the rasterizer of a backend.
 
     Args:

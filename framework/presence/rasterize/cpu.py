@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from presence.rasterize.base import MeshRasterizer
+from presence.rasterize.base import BatchedRasterizer
 from presence.rasterize.fixed_point import to_fixed_point
 from presence.registry import RASTERIZERS
 from presence.structures import Fragments
@@ -17,7 +17,7 @@ BANDS_PER_THREAD = 4  # so that a thread with little to draw takes over from a b
 
 
 @RASTERIZERS.register()
-class CPURasterizer(MeshRasterizer):
+class CPURasterizer(BatchedRasterizer):
     """Rasterizes on the CPU with exact coverage and a z-buffer.
 
     Runs on as many threads as PyTorch does (so on one inside a data loader's worker). Plain

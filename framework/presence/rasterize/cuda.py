@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from presence.errors import AssetError
-from presence.rasterize.base import MeshRasterizer, background
+from presence.rasterize.base import BatchedRasterizer, background
 from presence.rasterize.fixed_point import SUBPIXEL_BITS, UNUSABLE, to_fixed_point
 from presence.registry import RASTERIZERS
 from presence.structures import Fragments
@@ -26,7 +26,7 @@ PIXELS_PER_PROGRAM = 256
 
 
 @RASTERIZERS.register()
-class TritonRasterizer(MeshRasterizer):
+class TritonRasterizer(BatchedRasterizer):
     """Rasterizes on an NVIDIA GPU, without waiting for it.
 
     Three kernels: faces of small bounding box are walked right away and the others queued;

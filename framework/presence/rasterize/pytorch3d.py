@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from presence.errors import AssetError
-from presence.rasterize.base import MeshRasterizer, background
+from presence.rasterize.base import BatchedRasterizer, background
 from presence.rasterize.fixed_point import UNUSABLE, to_fixed_point
 from presence.registry import RASTERIZERS
 from presence.structures import Fragments
 
 
 @RASTERIZERS.register()
-class PyTorch3DRasterizer(MeshRasterizer):
+class PyTorch3DRasterizer(BatchedRasterizer):
     """Rasterizes through `pytorch3d.renderer.mesh.rasterize_meshes`.
 
     PyTorch3D decides coverage in floating point and leaves out centres that lie exactly on an
