@@ -1,4 +1,4 @@
-"""`BatchedRasterizer`: what every triangle rasterizer takes and gives, and the checks they share."""
+"""`BatchedRasterizer`: what every rasterizer takes and gives, and the checks they share."""
 
 from __future__ import annotations
 
