@@ -6,6 +6,7 @@ import io
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,7 +38,9 @@ def save_motion(path: str | Path, motion: Motion) -> None:
     `joints`, `relative_joints`, `relative_expression`, `ease`, which other programs may ignore.
     """
     pose = motion.body.pose.detach().cpu()
-    arrays = {name: pose[:, part].flatten(1).numpy() for name, part in PARTS.items()}
+    arrays: dict[str, Any] = {
+        name: pose[:, part].flatten(1).numpy() for name, part in PARTS.items()
+    }
     arrays["transl"] = motion.body.translation.detach().cpu().numpy()
     arrays["expression"] = motion.body.expression.detach().cpu().numpy()
     arrays["betas"] = motion.body.betas.detach().cpu().numpy()[:1].reshape(-1)

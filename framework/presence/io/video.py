@@ -115,6 +115,7 @@ class _Encoder:
         height, width = pixels.shape[0] // 2 * 2, pixels.shape[1] // 2 * 2
         if self.process is None:
             self.process = self._start(width, height)
+        assert self.process.stdin is not None
         try:
             self.process.stdin.write(np.ascontiguousarray(pixels[:height, :width]))
         except BrokenPipeError:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from presence.errors import AssetError, ConfigError, InputError
-from presence.interfaces import GaussianRenderer
+from presence.interfaces import Body, GaussianRenderer
 from presence.structures import Avatar, BodyParams, Camera, ProxyMesh, Rendering
 
 
@@ -25,7 +26,7 @@ class AvatarPlayer:
     """
 
     def __init__(
-        self, avatar: Avatar, body: torch.nn.Module, renderer: GaussianRenderer | None = None
+        self, avatar: Avatar, body: Body, renderer: GaussianRenderer | None = None
     ) -> None:
         check_fit(avatar, body)
         if renderer is None:
@@ -61,7 +62,7 @@ class AvatarPlayer:
             yield self.draw(frame, camera, background).rgb
 
 
-def check_fit(avatar: Avatar, body: torch.nn.Module) -> None:
+def check_fit(avatar: Avatar, body: Body) -> None:
     """Raises InputError unless the avatar's binding and parameters belong to this body."""
     ids = avatar.binding.vertex_ids
     vertices = body.topology.num_vertices
@@ -80,7 +81,7 @@ def check_fit(avatar: Avatar, body: torch.nn.Module) -> None:
             )
 
 
-def load_body_for(name: str, path: str | None, device: torch.device) -> torch.nn.Module:
+def load_body_for(name: str, path: str | None, device: torch.device) -> Body:
     """Loads the body that an avatar's header names.
 
     Args:
@@ -105,7 +106,7 @@ def load_body_for(name: str, path: str | None, device: torch.device) -> torch.nn
         ) from error
     if body.name != name:
         raise InputError(f"the avatar was made with body `{name}`, not `{body.name}`")
-    return body.to(device)
+    return cast(Body, body.to(device))
 
 
 def resolve_device(name: str | torch.device) -> torch.device:

@@ -41,7 +41,7 @@ def picture_metrics(rendering: Rendering, portrait: Portrait) -> dict[str, Any]:
     return {**values, "lpips_net": "squeeze", "missing": missing}
 
 
-def components(model: torch.nn.Module, tracker: object, renderer: object) -> dict[str, str]:
+def components(model: Any, tracker: object, renderer: object) -> dict[str, str]:
     """Returns what each part of the pipeline was, by name."""
 
     def name(part: object) -> str:

@@ -60,7 +60,7 @@ def plan_cameras(
     turned = [orbit(base, centre, angle) for angle in _angles(view, frames)]
     projected = {i: turned[i].project(v)[0] for i, v in vertices.items()}
     left, top, side = _window(view, base, projected, parts)
-    return [camera.cropped(left, top, side, side).resized(size, size) for camera in turned]
+    return [_shown(camera, left, top, side, size) for camera in turned]
 
 
 def orbit(camera: Camera, centre: Tensor, degrees: float) -> Camera:
@@ -72,6 +72,13 @@ def orbit(camera: Camera, centre: Tensor, degrees: float) -> Camera:
     turn[:3, :3] = axis_angle_to_matrix(centre.new_tensor([0.0, -math.radians(degrees), 0.0]))
     turn[:3, 3] = centre - turn[:3, :3] @ centre
     return camera.replace(cam_from_world=camera.cam_from_world @ turn)
+
+
+def _shown(camera: Camera, left: float, top: float, side: float, size: int) -> Camera:
+    """The camera of the window (left, top, side) px, which need not lie on whole pixels."""
+    window = camera.cropped(left, top, 1, 1)
+    scale = window.K.new_tensor([size / side, size / side, 1.0])
+    return window.replace(K=window.K * scale[:, None], width=size, height=size)
 
 
 def _angles(view: str, frames: int) -> list[float]:
