@@ -172,7 +172,8 @@ def _neck_field(
 ) -> Tensor:
     level = anchors["neck_y"] - 0.02
     tilt = 0.45 * (z - anchors["neck_z"])  # a collar stands higher at the back
-    crew = neck - (y + tilt - level)
+    # Only around the neck: the tops of the shoulders are as high as a low neckline.
+    crew = torch.maximum(neck - (y + tilt - level), x.abs() - 0.085 - 0.06 * look.neck_width)
     front = z > anchors["neck_z"]
     # A vee's edges rise from its point towards the sides of the neck.
     above = y - (level - look.vee)

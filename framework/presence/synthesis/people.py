@@ -176,8 +176,8 @@ class ProceduralPeople(nn.Module):
         each = layer_faces(self.anatomy, faces)
         cut = dropped(shells, frame_reach(Beside(recipe.hair), self.anatomy))
         surface = find_visible(
-            self.rasterizer, layers, each, cut, shells, camera.resized(width * fine, height * fine),
-            self.anatomy, recipe.hair, self.noise,
+            self.rasterizer, layers, each, cut, camera.resized(width * fine, height * fine),
+            self.anatomy, recipe.garments, recipe.hair, self.noise,
         )  # fmt: skip
         scene = Scene(recipe, layers, each, cut, shells, camera, self.anatomy)
         light = shade(scene, surface, faces, self.rasterizer, self.noise, self.glyphs)

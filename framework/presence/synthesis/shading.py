@@ -14,7 +14,7 @@ from presence.interfaces import MeshRasterizer
 from presence.structures import Camera
 from presence.synthesis.anatomy import Anatomy
 from presence.synthesis.fields import Beside, mix, smoothstep
-from presence.synthesis.garments import garment_slot
+from presence.synthesis.garments import garment_slot, inner_field, outer_field
 from presence.synthesis.glyphs import Glyphs
 from presence.synthesis.hair import HairLook, beard_field, hair_field, shaved_scalp
 from presence.synthesis.lighting import ShadowMaps, illuminate, sky_light
@@ -119,8 +119,10 @@ def _materials(
 
     index, part = surface.where((surface.layer != SKIN) & (surface.layer != HAIR))
     who, here = subject[index], static[:, index]
-    edge = part.blend(fields, (who * count + part.layer) * vertices)[0]
-    slot = garment_slot(Beside(recipe.garments, who), here[1], part.layer)
+    worn = Beside(recipe.garments, who)
+    inner, outer = (f(worn, anchors, *here[:3]) for f in (inner_field, outer_field))
+    edge = torch.where(part.layer == INNER, inner, outer)
+    slot = garment_slot(worn, here[1], part.layer)
     albedo[:, index], specular[index] = shade_cloth(
         recipe.fabrics, recipe.decals, recipe.garments, who, slot, edge, anchors, here, noise, glyphs
     )
@@ -128,9 +130,8 @@ def _materials(
 
     index, part = surface.where(surface.layer == HAIR)
     who, here = subject[index], static[:, index]
-    edge = part.blend(fields, (who * count + HAIR) * vertices)[0]
     look = Beside(recipe.hair, who)
-    albedo[:, index], specular[index], open_ = _hair(look, anchors, here, edge, part.frame, noise)
+    albedo[:, index], specular[index], open_ = _hair(look, anchors, here, part.frame, noise)
     openness[index] = open_
     return albedo, specular, openness
 
@@ -150,8 +151,7 @@ def _skin(
 
 
 def _hair(
-    look: Beside, anchors: dict[str, float], static: Tensor, edge: Tensor, frame: Tensor,
-    noise: NoiseVolume,
+    look: Beside, anchors: dict[str, float], static: Tensor, frame: Tensor, noise: NoiseVolume
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     x, y, z = static[:3]
     ipd = anchors["ipd"]
@@ -169,8 +169,9 @@ def _hair(
     down = smoothstep(1.5, -2.5, fy)
     color = mix(look.color, look.tip, down * look.hanging)
     color = color * torch.exp(look.contrast * 0.75 * strand)
+    edge = hair_field(look, anchors, x, y, z)
     depth = smoothstep(-0.2, 0.035, edge)
-    beard = beard_field(look, anchors, x, y, z) > hair_field(look, anchors, x, y, z)
+    beard = beard_field(look, anchors, x, y, z) > edge
     openness = torch.where(beard, 0.7 + 0.1 * strand, 0.45 + 0.4 * depth + 0.12 * strand)
     albedo = torch.where(frame, look.frame, color)
     specular = torch.where(frame, 1.8, look.shine * (0.9 + 0.5 * coarse))

@@ -54,7 +54,8 @@ def build_shells(
     template = anatomy.template
     cut, look = Beside(garments), Beside(hair)
     inner, outer = _cloth(anatomy, faces, rest, smooth, smoother, cut, noise)
-    locks = _locks(anatomy, faces, rest, smoother, look, noise)
+    cloth = torch.where((cut.outer > 0.5)[..., None], outer, inner)
+    locks = _locks(anatomy, faces, rest, smoother, cloth, look, noise)
     hair_all = torch.maximum(
         hair_field(look, anatomy.anchors, *template), beard_field(look, anatomy.anchors, *template)
     )
@@ -130,8 +131,9 @@ def _skirt(anatomy: Anatomy, rest: Tensor, cut: Beside) -> Tensor:
 
 
 def _locks(
-    anatomy: Anatomy, faces: Tensor, rest: Tensor, smooth: Tensor, look: Beside, noise: NoiseVolume
-) -> Tensor:
+    anatomy: Anatomy, faces: Tensor, rest: Tensor, smooth: Tensor, cloth: Tensor, look: Beside,
+    noise: NoiseVolume,
+) -> Tensor:  # fmt: skip
     x, y, z = anatomy.template
     anchors, ipd = anatomy.anchors, anatomy.anchors["ipd"]
     fy, fz = (y - anchors["eye_y"]) / ipd, (z - anchors["ear_z"]) / ipd
@@ -145,12 +147,14 @@ def _locks(
     depth = look.base + look.top * top + (1 - top) * torch.maximum(look.side * (1 - behind), look.back * behind)
     on_body = smoothstep(anchors["chin_y"], anchors["neck_y"], y)
     depth = depth + (look.drape - depth) * on_body
-    depth = depth * (0.12 + 0.88 * smoothstep(-0.002, 0.035, field))
+    depth = depth * (0.12 + 0.88 * smoothstep(-0.002, 0.022 + 0.9 * depth, field))
     depth = depth + _bun(look, anchors, x, y, z)
     depth = depth + _curls(rest, look, noise) * smoothstep(0.0, 0.02, field)
     beard = beard_field(look, anchors, x, y, z)
     depth = torch.where(beard > field, look.beard_depth * smoothstep(-0.003, 0.02, beard), depth)
     offset = smooth - rest + direction * (depth[..., None] + _clearance(rest, smooth, normals))
+    # On the shoulders and below, hair lies over whatever is worn.
+    offset = offset + on_body[..., None] * (cloth + normals * depth[..., None] - offset)
     beard_only = (beard > field)[..., None]
     offset = torch.where(beard_only, vertex_normals(rest, faces) * depth[..., None], offset)
     offset = offset + _curtain(anatomy, rest, look, center)
@@ -177,7 +181,11 @@ def _curtain(anatomy: Anatomy, rest: Tensor, look: Beside, center: Tensor) -> Te
     flat = rest - center
     flat = torch.stack([flat[..., 0], torch.zeros_like(flat[..., 0]), flat[..., 2] + 0.01], -1)
     radius = flat.norm(dim=-1)
-    wide = anchors["ear_x"] * 0.92 + 0.85 * look.side
+    behind = smoothstep(0.03, -0.07, flat[..., 2])
+    fall = (anchors["ear_y"] - y).clamp(0.0, 0.16)
+    inwards = 1.0 - 3.0 * fall  # big hair is round: widest at the ears
+    wide = anchors["ear_x"] * 0.95 + 0.9 * look.side * inwards + 0.16 * fall
+    wide = wide + behind * (0.022 + 0.7 * look.back * inwards)
     below = smoothstep(anchors["ear_y"], anchors["ear_y"] - 0.05, y)
     push = (wide - radius).clamp_min(0.0) * below * look.hanging
     return torch.nn.functional.normalize(flat, dim=-1) * push[..., None]

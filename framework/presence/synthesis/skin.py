@@ -254,13 +254,13 @@ def _eyes(
     iris = look.iris * (0.75 + 0.7 * bump(r, 0.55, 0.2) + rays)
     iris = iris * (1.0 - 0.75 * smoothstep(0.8, 1.0, r))
     iris = iris * smoothstep(0.33, 0.42, r)  # pupil
-    white = torch.tensor([0.74, 0.68, 0.65]).to(albedo)[:, None].expand(3, x.shape[-1])
+    white = torch.tensor([0.6, 0.55, 0.525]).to(albedo)[:, None].expand(3, x.shape[-1])
     veins = smoothstep(0.8, 1.9, angle)
     white = white * torch.stack([1 - 0.1 * veins, 1 - 0.4 * veins, 1 - 0.42 * veins])
     ball = mix(iris, white, smoothstep(0.95, 1.06, r))
-    ball = ball * (1.0 - 0.55 * smoothstep(0.02, 0.1, dy / anchors["ipd"]))  # the lid's shadow
+    ball = ball * (1.0 - 0.6 * smoothstep(-0.02, 0.1, dy / anchors["ipd"]))  # the lid's shadow
     is_eye = eye > 0.5
-    return torch.where(is_eye, ball, albedo), torch.where(is_eye, 2.5, specular)
+    return torch.where(is_eye, ball, albedo), torch.where(is_eye, 2.2, specular)
 
 
 def _mouth(

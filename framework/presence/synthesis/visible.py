@@ -11,7 +11,8 @@ from presence.interfaces import MeshRasterizer
 from presence.structures import Camera, ProxyMesh
 from presence.synthesis.anatomy import Anatomy
 from presence.synthesis.fields import Beside, smoothstep
-from presence.synthesis.hair import HairLook, glasses_field
+from presence.synthesis.garments import GarmentLook, inner_field, outer_field
+from presence.synthesis.hair import HairLook, beard_field, glasses_field, hair_field
 from presence.synthesis.noise import NoiseVolume
 from presence.synthesis.shells import HAIR, INNER, LAYERS, OUTER, SKIN, Shells
 
@@ -84,8 +85,8 @@ def dropped(shells: Shells, frames: Tensor) -> Tensor:
 
 
 def find_visible(
-    rasterizer: MeshRasterizer, layers: Tensor, faces: list[Tensor], cut: Tensor, shells: Shells,
-    camera: Camera, anatomy: Anatomy, hair: HairLook, noise: NoiseVolume,
+    rasterizer: MeshRasterizer, layers: Tensor, faces: list[Tensor], cut: Tensor, camera: Camera,
+    anatomy: Anatomy, garments: GarmentLook, hair: HairLook, noise: NoiseVolume,
 ) -> Surface:  # fmt: skip
     """Rasterizes all layers of N = B n pictures and keeps the nearest uncut point.
 
@@ -94,10 +95,10 @@ def find_visible(
         layers: [B n l V 3] posed vertices.
         faces: of each layer.
         cut: [B l V] vertices to leave out.
-        shells: [B] cuts.
         camera: [B n] with the pictures' size.
         anatomy: of the body.
-        hair: [B] for its ragged edges.
+        garments: [B], for their cuts.
+        hair: [B], for its outline.
         noise: solid noise.
     """
     subjects, views = layers.shape[:2]
@@ -120,8 +121,8 @@ def find_visible(
         bary = found.barycentrics.reshape(-1, 3)
         keep = ids >= 0
         if index != SKIN:
-            keep, on_frame = _cut(index, ids, bary, faces[index], shells, views, anatomy, hair,
-                                  noise, height * width)  # fmt: skip
+            keep, on_frame = _cut(index, ids, bary, faces[index], views, anatomy, garments,
+                                  hair, noise, height * width)  # fmt: skip
             frame = torch.where(keep & (depth < best), on_frame, frame)
         nearer = keep & (depth < best)
         best = torch.where(nearer, depth, best)
@@ -137,8 +138,8 @@ def find_visible(
 
 
 def _cut(
-    index: int, ids: Tensor, bary: Tensor, faces: Tensor, shells: Shells, views: int,
-    anatomy: Anatomy, hair: HairLook, noise: NoiseVolume, area: int,
+    index: int, ids: Tensor, bary: Tensor, faces: Tensor, views: int, anatomy: Anatomy,
+    garments: GarmentLook, hair: HairLook, noise: NoiseVolume, area: int,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Returns which pixels [N h w, flat] of a layer survive its cut, and which are glasses."""
     hit = torch.nonzero(ids >= 0)[:, 0]
@@ -146,22 +147,30 @@ def _cut(
     frame = torch.zeros_like(keep)
     subject = hit // (area * views)
     points = Surface(hit, hit // area, subject, faces[ids[hit]], bary[hit], subject > -1)
-    count, vertices = shells.fields.shape[1:]
-    base = (subject * count + index) * vertices
-    field = points.blend(shells.fields.reshape(-1, 1), base)[0]
+    place = points.blend(anatomy.static[:, :3])
     if index == HAIR:
-        look = Beside(hair, subject)
-        place = points.blend(anatomy.static[:, :3])
-        rough = noise(place * 160.0 + look.offset, slice(0, 1))[0]
-        strand = noise(place * torch.tensor([[420.0], [60.0], [420.0]]).to(place), slice(1, 2))[0]
-        field = field + look.ragged * (0.5 * rough + 0.7 * strand) - 0.3 * look.ragged
-        glasses = glasses_field(look, anatomy.anchors, *place)
-        on_frame = glasses > torch.maximum(field, torch.zeros_like(field))
-        frame[hit] = on_frame
-        keep[hit] = (field > 0.0) | on_frame
+        keep[hit], frame[hit] = _hair_cut(Beside(hair, subject), anatomy.anchors, place, noise)
     else:
-        keep[hit] = field > 0.0
+        field = inner_field if index == INNER else outer_field
+        keep[hit] = field(Beside(garments, subject), anatomy.anchors, *place) > 0.0
     return keep, frame
+
+
+def _hair_cut(
+    look: Beside, anchors: dict[str, float], place: Tensor, noise: NoiseVolume
+) -> tuple[Tensor, Tensor]:
+    """Returns which points [P] of the hair layer remain, and which of them are glasses."""
+    hair = hair_field(look, anchors, *place)
+    field = torch.maximum(hair, beard_field(look, anchors, *place))
+    rough = noise(place * 160.0 + look.offset, slice(0, 1))[0]
+    strand = noise(place * torch.tensor([[420.0], [60.0], [420.0]]).to(place), slice(1, 2))[0]
+    # Ends are ragged; the line where hair leaves the skin is not.
+    ends = smoothstep(anchors["ear_y"], anchors["mouth_y"], place[1])
+    ragged = look.ragged * (0.3 + 0.7 * ends)
+    field = field + ragged * (0.5 * rough + 0.7 * strand - 0.3)
+    glasses = glasses_field(look, anchors, *place)
+    on_frame = glasses > field.clamp_min(0.0)
+    return (field > 0.0) | on_frame, on_frame
 
 
 def contact(field: Tensor) -> Tensor:
