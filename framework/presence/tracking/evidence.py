@@ -47,6 +47,10 @@ DIRECTIONS = (
     ("right_hip", "right_knee"),
     ("left_knee", "left_ankle"),
     ("right_knee", "right_ankle"),
+    ("left_wrist", "left_index"),
+    ("right_wrist", "right_index"),
+    ("left_wrist", "left_pinky"),
+    ("right_wrist", "right_pinky"),
     ("left_heel", "left_foot_index"),
     ("right_heel", "right_foot_index"),
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -14,9 +16,10 @@ from presence.errors import InputError
 from presence.structures import Camera, Tracking, focal_from_fov
 from presence.tracking.detection import POSE, Detection
 from presence.tracking.evidence import visible_parts
+from presence.tracking.initial_pose import initial_pose
 from presence.tracking.landmarks import LandmarkMap
 from presence.tracking.objective import Emphasis, FitObjective
-from presence.tracking.relaxed import JOINT, relaxed_pose
+from presence.tracking.relaxed import JOINT
 from presence.tracking.rig import Active, FitState
 from presence.tracking.silhouette import SilhouetteTarget
 from presence.tracking.solver import minimize
@@ -58,7 +61,6 @@ class BodyFitter:
         self.landmarks = landmarks
         self.options = options or FitOptions()
 
-    @torch.no_grad()
     def __call__(self, detection: Detection, alpha: np.ndarray | None = None) -> Tracking:
         """Fits one person.
 
@@ -70,6 +72,10 @@ class BodyFitter:
         Raises:
             InputError: too few landmarks are confident to place a body.
         """
+        with torch.no_grad(), _one_thread():
+            return self._fit(detection, alpha)
+
+    def _fit(self, detection: Detection, alpha: np.ndarray | None) -> Tracking:
         parts = visible_parts(detection)
         view = self._view(detection)
         outline = None
@@ -104,11 +110,9 @@ class BodyFitter:
                 strength[JOINT[f"{side}_wrist"]] *= 25.0
 
     def _initial_state(self, objective: FitObjective, detection: Detection) -> FitState:
-        """Turns the relaxed body as the shoulders say, and places it by the landmarks' extent."""
+        """Poses the mean body as the bones point, and places it by the landmarks' extent."""
         params = self.body.default_params()
-        pose = relaxed_pose()
-        pose[0, 1] = _body_yaw(detection)
-        state = FitState.from_params(params.replace(pose=pose))
+        state = FitState.from_params(params.replace(pose=initial_pose(detection)))
         points = objective.rig.evaluate(state).points
         weights = objective.weights / objective.sigma.square()
         names = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
@@ -226,6 +230,17 @@ class BodyFitter:
         )
 
 
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Works on one thread: thousands of small products lose more by waiting than they gain."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def _part_notes(parts: dict[str, float]) -> list[str]:
     notes = []
     if parts["upper"] < _SEEN:
@@ -240,21 +255,6 @@ def _part_notes(parts: dict[str, float]) -> list[str]:
 
 def _joints(*names: str) -> tuple[int, ...]:
     return tuple(JOINT_NAMES.index(name) for name in names)
-
-
-def _body_yaw(detection: Detection) -> float:
-    """The turn about the vertical (rad) that the shoulders and hips have in metric landmarks."""
-    if "pose" not in detection.world:
-        return 0.0
-    world, across = detection.world["pose"], torch.zeros(3)
-    for part in ("shoulder", "hip"):
-        sure = detection.confidence(f"left_{part}", f"right_{part}")
-        if sure > _SEEN:
-            across += sure * (world[POSE[f"left_{part}"]] - world[POSE[f"right_{part}"]])
-    if float(across.norm()) == 0:
-        return 0.0
-    # Picture axes to world axes: z away from the camera is -z.
-    return float(torch.atan2(across[2], across[0]))
 
 
 def _weak_perspective(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from presence.bodies import Body
+from presence.geometry import vertex_normals
 from presence.tracking.detection import LANDMARK_SETS, POSE, SET_SIZES, Detection
 from presence.tracking.evidence import DIRECTIONS, keypoint_sigmas, keypoint_weights
 from presence.tracking.face_regions import IRISES
@@ -28,8 +29,9 @@ from presence.tracking.terms import (
 
 _HAND_BONES = tuple((0 if i % 4 == 1 else i - 1, i) for i in range(1, 21))
 _OUTLINE_VERTICES = 700
+_REACH = 0.1  # m, how far clothes may stand off the body
+_HAIR_RADIUS = 0.2  # m about the head's middle
 _EXPRESSION_SIGMA = 0.5
-_ASYMMETRY_SIGMA = 0.3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +85,10 @@ class FitObjective:
         spreads = [keypoint_sigmas(n, landmarks.sets[n].spread) for n in names]
         self.sigma = torch.cat(spreads).double()  # m
         self.normals = _rest_normals(body, landmarks) if "face" in names else None
-        self.outline = FitRig(body, PointRig.of_vertices(body, _outline_vertices(body)))
+        self.body = body
+        self.outline_vertices = _outline_vertices(body)
+        self.outline = FitRig(body, PointRig.of_vertices(body, self.outline_vertices))
+        self.head = FitRig(body, PointRig.of_vertices(body, body.vertex_parts["head"][::40]))
         self._set_directions(detection)
         self._set_priors(body)
         self.emphasis = Emphasis({name: 1.0 for name in names})
@@ -139,8 +144,22 @@ class FitObjective:
             self.facing[self.rows["face"]] = self._face_visibility(rig)
         self.pairs = None
         if self.silhouette is not None and emphasis.silhouette > 0:
-            px, _, _ = self.view.project(self.outline.evaluate(state))
-            self.pairs = self.silhouette.pair(px, reach=0.1 / self.metres, count=150)
+            self.pairs = self._outline_pairs(state)
+
+    def _outline_pairs(self, state: FitState) -> tuple[Tensor, Tensor]:
+        """Mask contour points and the body points that should lie on them."""
+        px, _, _ = self.view.project(self.outline.evaluate(state))
+        mesh = self.body(state.to_params())
+        normals = vertex_normals(mesh.vertices, self.body.topology.faces)[self.outline_vertices]
+        normals = normals.double() * torch.tensor([1.0, -1.0, -1.0])
+        avoid = self._head_circle(state)
+        return self.silhouette.pair(px, normals, _REACH / self.metres, 200, avoid)
+
+    def _head_circle(self, state: FitState) -> tuple[Tensor, float]:
+        """Centre (px) and radius (px) of what may be hair, where the mask says nothing."""
+        head = self.head.evaluate(state)
+        px, _, _ = self.view.project(head)
+        return px.mean(0), _HAIR_RADIUS / self.metres
 
     def _face_visibility(self, rig: RigPoints) -> Tensor:
         """Facial landmarks that look away from the camera are the detector's guesses."""
@@ -189,9 +208,9 @@ class FitObjective:
         px, jacobian, _ = self.view.project(self.outline.evaluate(state, active))
         factor = self.emphasis.silhouette
         inside = self.silhouette.inside_term(px, jacobian, 0.012 / self.metres)
-        width = self.silhouette.width_term(px, jacobian, *self.pairs, 0.03 / self.metres)
+        width = self.silhouette.width_term(px, jacobian, *self.pairs, 0.02 / self.metres)
         return [
-            dataclasses.replace(inside, weights=0.3 * factor * inside.weights),
+            dataclasses.replace(inside, weights=0.5 * factor * inside.weights),
             dataclasses.replace(width, weights=0.3 * factor * width.weights),
         ]
 

@@ -9,6 +9,8 @@ from torch import Tensor
 from presence.tracking.solver import Term
 
 _SIDE = 256  # px, long side at which distances are measured
+_EDGE_ON = 0.5  # cosine to the line of sight below which a body point may be on the outline
+_SAME_WAY = 0.75  # cosine between the two outlines' normals from which they may be paired
 
 
 class SilhouetteTarget:
@@ -77,7 +79,7 @@ class SilhouetteTarget:
         if jacobian is not None:
             moved = (slope[:, None, :] @ jacobian) * outside[:, None, None] / sigma
         residuals = (value * outside / sigma)[:, None]
-        return Term(residuals, moved, outside.to(px.dtype), 3.0)
+        return Term(residuals, moved, outside.to(px.dtype), 10.0)
 
     def width_term(
         self, px: Tensor, jacobian: Tensor | None, pairs: Tensor, contour: Tensor, sigma: float
@@ -98,25 +100,36 @@ class SilhouetteTarget:
             moved = (normals[:, None, :] @ jacobian[pairs]) / sigma
         return Term(gaps, moved, torch.ones(len(pairs), dtype=px.dtype), 2.0)
 
-    def pair(self, px: Tensor, reach: float, count: int) -> tuple[Tensor, Tensor]:
-        """Pairs evenly chosen contour points with the body point furthest out near them.
+    def pair(
+        self,
+        px: Tensor,
+        normals: Tensor,
+        reach: float,
+        count: int,
+        avoid: tuple[Tensor, float],
+    ) -> tuple[Tensor, Tensor]:
+        """Pairs contour points with the nearest body points whose outlines face the same way.
 
         Args:
             px: [N 2] projected body points.
-            reach: px, contour points with no body point nearer than this stay unpaired.
-            count: how many contour points to look at, at most.
+            normals: [N 3] their normals in the camera's axes (z towards the scene); only points
+                seen edge-on can be on the outline.
+            reach: px, the farthest that a pair may be apart.
+            count: about how many contour points to look at, evenly chosen.
+            avoid: centre [2] and radius (px) of a disk whose contour points stay unpaired.
 
         Returns:
             body point [M] and contour point [M] indices.
         """
         step = max(len(self.contour) // count, 1)
         chosen = torch.arange(0, len(self.contour), step)
-        offset = px[None] - self.contour[chosen, None]  # [M N 2]
-        normals = self.normals[chosen, None]
-        along = (offset * normals).sum(-1)
-        across = (offset - along[..., None] * normals).norm(dim=-1)
-        # Points at the same place along the contour compete; the outermost is the silhouette.
-        score = torch.where((across < 0.25 * reach) & (along.abs() < reach), along, -torch.inf)
-        best, pairs = score.max(-1)
-        kept = torch.isfinite(best)
-        return pairs[kept], chosen[kept]
+        chosen = chosen[(self.contour[chosen] - avoid[0]).norm(dim=-1) > avoid[1]]
+        rim = torch.nonzero(normals[:, 2].abs() < _EDGE_ON)[:, 0]
+        if len(chosen) == 0 or len(rim) == 0:
+            return chosen[:0], chosen[:0]
+        gaps = torch.cdist(self.contour[chosen], px[rim])  # [M R]
+        outward = torch.nn.functional.normalize(normals[rim, :2], dim=-1)
+        agree = self.normals[chosen] @ outward.T > _SAME_WAY
+        best, nearest = torch.where(agree, gaps, torch.inf).min(-1)
+        kept = best < reach
+        return rim[nearest[kept]], chosen[kept]
