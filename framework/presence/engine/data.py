@@ -162,6 +162,30 @@ class StepBatchSampler(Sampler[list[int]]):
         return np.random.Generator(np.random.Philox(mix(self.seed, epoch))).permutation(self.length)
 
 
+class RememberedSource:
+    """Keeps the first samples of a source in memory: validation asks for the same ones again.
+
+    Args:
+        source: gives samples by index.
+        limit: how many to keep.
+    """
+
+    def __init__(self, source: SampleSource, limit: int = 64) -> None:
+        self._source, self._limit = source, limit
+        self._kept: dict[int, TrainSample] = {}
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> TrainSample:
+        if index not in self._kept:
+            sample = self._source[index]
+            if not 0 <= index < self._limit:
+                return sample
+            self._kept[index] = sample
+        return self._kept[index]
+
+
 def build_loader(
     source: Any,
     batch_size: int,

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from presence.engine.checkpoint import build_model, export_weights, list_checkpoints
-from presence.engine.data import build_loader
+from presence.engine.data import RememberedSource, build_loader
 from presence.engine.distributed import Process, start_process, stop_process
 from presence.engine.seed import seed_everything
 from presence.engine.settings import TrainSettings
@@ -99,12 +100,23 @@ def build_source(config: Mapping[str, Any], split: str, **collaborators: Any) ->
     Args:
         config: the whole config.
         split: "train", "val" or "test".
-        **collaborators: built objects for constructors that name them (`body`).
+        **collaborators: built objects for constructors that name them, see
+            `data_collaborators`.
     """
     from presence.registry import DATASETS
 
     cfg = (config.get("data") or {}).get(split)
     return None if cfg is None else DATASETS.build(cfg, **collaborators)
+
+
+def data_collaborators(model: nn.Module, device: torch.device, workers: int = 0) -> dict[str, Any]:
+    """Returns what a data set may ask for: the model's body, and the device to make samples on."""
+    collaborators: dict[str, Any] = {}
+    if getattr(model, "body", None) is not None:
+        collaborators["body"] = model.body
+    if workers == 0:  # worker processes cannot share this one's CUDA context
+        collaborators["device"] = str(device)
+    return collaborators
 
 
 def _build_runner(config: Any, settings: TrainSettings, process: Process, folder: Path) -> Any:
@@ -115,10 +127,11 @@ def _build_runner(config: Any, settings: TrainSettings, process: Process, folder
             raise ConfigError(f"the config has no `{key}` section")
     seed_everything(settings.seed)  # the same first weights on every process
     model: nn.Module = build_model(config["model"]).to(process.device)
-    source = build_source(config, "train")
+    collaborators = data_collaborators(model, process.device, settings.workers)
+    source = build_source(config, "train", **collaborators)
     if source is None:
         raise ConfigError("the config has no `data.train`")
-    val_source = build_source(config, "val")
+    val_source = build_source(config, "val", **collaborators)
     if val_source is None and settings.validation.interval:
         raise ConfigError("validation is on but the config has no `data.val`")
     loader = build_loader(
@@ -130,4 +143,6 @@ def _build_runner(config: Any, settings: TrainSettings, process: Process, folder
         seed=settings.seed,
         workers=settings.workers,
     )
+    if val_source is not None:
+        val_source = RememberedSource(val_source)
     return AvatarRunner(model, loader, val_source, settings, process, folder, config)

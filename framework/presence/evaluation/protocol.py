@@ -62,22 +62,26 @@ def run_test(
         ConfigError: the config has no `data.test`, or the weights do not fit.
     """
     from presence.engine import provenance
+    from presence.engine.data import RememberedSource
     from presence.engine.distributed import pick_device
     from presence.engine.settings import TrainSettings
-    from presence.engine.trainer import build_source
+    from presence.engine.trainer import build_source, data_collaborators
 
     settings = TrainSettings.from_config(config)
     device = pick_device(settings.device)
-    source = build_source(config, "test")
-    if source is None:
+    if not (config.get("data") or {}).get("test"):
         raise ConfigError("the config has no `data.test`")
     folder = None if out is None else Path(out)
     evaluations: dict[str, Evaluation] = {}
     files: list[Path] = []
+    source: Any = None
     for method, chosen in zip([config, *baselines], [weights, *([None] * len(baselines))]):
         name = _unique(_method_name(method), evaluations)
         drawn = None if folder is None else _Pictures(folder / name, pictures)
         model = _prepare(method, chosen, device)
+        if source is None:
+            source = build_source(config, "test", **data_collaborators(model, device))
+            source = RememberedSource(source, limit=128) if baselines else source
         evaluations[name] = _measure(model, source, settings, device, drawn, name, progress)
         files += drawn.files if drawn is not None else []
     table = markdown_table(evaluations)

@@ -1,0 +1,155 @@
+"""Every registered component keeps the contract of its kind; new plugins are found by themselves.
+
+A plugin whose defaults are large gets small options in `SMALL`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+import presence.testing.contracts as contracts
+from presence.registry import (
+    BODIES,
+    DATASETS,
+    DECODERS,
+    ENCODERS,
+    PROJECTORS,
+    RASTERIZERS,
+    RENDERERS,
+    TRACKERS,
+)
+from presence.structures import ImageFeatures, UVFeatures
+
+CHANNELS = 6
+SMALL: dict[str, dict[str, Any]] = {
+    "CompactEncoder": dict(
+        widths=(8, 16, 24), conv_blocks=(1, 1), attention_blocks=1, heads=2, out_channels=CHANNELS
+    ),
+    "DualUVProjector": dict(core_size=16, shell_size=8),
+    "DualUVDecoder": dict(core_size=16, shell_size=8, width=32, blocks=1, heads=2, hidden=16),
+    "ProceduralPeopleDataset": dict(num_subjects=3, split="test", size=48),
+}
+# Components that need what this machine may lack: name to the reason to skip.
+TOYS = "presence.testing"
+
+
+def _names(registry) -> list[str]:
+    return [n for n in registry.names() if not registry.module_dict[n].__module__.startswith(TOYS)]
+
+
+def _needs_gpu(name: str) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip(f"{name} needs a CUDA device")
+
+
+@pytest.mark.parametrize("name", _names(BODIES))
+def test_body(name):
+    contracts.check_body(BODIES.build(dict(type=name, **SMALL.get(name, {}))))
+
+
+@pytest.mark.parametrize("name", _names(ENCODERS))
+def test_encoder(name):
+    contracts.check_encoder(ENCODERS.build(dict(type=name, **SMALL.get(name, {}))))
+
+
+@pytest.mark.parametrize("name", _names(PROJECTORS))
+def test_projector(name, body, surface):
+    from presence.rasterize import build_rasterizer
+
+    built = dict(body=body, surface=surface, rasterizer=build_rasterizer("cpu"))
+    projector = PROJECTORS.build(dict(type=name, **SMALL.get(name, {})), **built)
+    contracts.check_projector(projector, body, channels=CHANNELS)
+
+
+def _features(kind: str, options: dict[str, Any]) -> UVFeatures | ImageFeatures:
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.rand(2, *shape, generator=generator)
+
+    if kind == "image":
+        return ImageFeatures(draw(CHANNELS, 8, 8))
+    core, shell = options.get("core_size", 16), options.get("shell_size", 8)
+    seen = (draw(1, core, core) > 0.4).float()
+    shell_seen = (draw(1, shell, shell) > 0.4).float()
+    texels_seen = (draw(1, 64, 64) > 0.4).float()
+    return UVFeatures(
+        draw(CHANNELS, core, core) * seen,
+        seen,
+        draw(CHANNELS, shell, shell) * shell_seen,
+        shell_seen,
+        draw(3, 64, 64) * texels_seen,
+        texels_seen,
+    )
+
+
+@pytest.mark.parametrize("name", _names(DECODERS))
+def test_decoder(name, body, surface):
+    options = SMALL.get(name, {})
+    built = dict(body=body, surface=surface, in_channels=CHANNELS)
+    decoder = DECODERS.build(dict(type=name, **options), **built)
+    contracts.check_decoder(decoder, body, _features(decoder.needs, options))
+
+
+@pytest.mark.parametrize("extra", [dict(texel_rgb=True), dict(shell_size=0), dict(merge=2)])
+def test_dual_uv_variants(extra, body, surface):
+    options = {**SMALL["DualUVDecoder"], **extra}
+    decoder = DECODERS.build(
+        dict(type="DualUVDecoder", **options), body=body, surface=surface, in_channels=CHANNELS
+    )
+    features = _features("uv", SMALL["DualUVDecoder"])
+    contracts.check_decoder(decoder, body, features)
+
+
+@pytest.mark.parametrize("name", _names(RENDERERS))
+def test_renderer_on_the_cpu(name):
+    if name == "GsplatRenderer":
+        _needs_gpu(name)
+    device = "cuda" if name == "GsplatRenderer" else "cpu"
+    contracts.check_renderer(RENDERERS.build(dict(type=name)), device=device)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", [n for n in _names(RENDERERS) if n != "CPURenderer"])
+def test_renderer_on_cuda(name):
+    _needs_gpu(name)
+    contracts.check_renderer(RENDERERS.build(dict(type=name)), device="cuda")
+
+
+@pytest.mark.parametrize("name", _names(RASTERIZERS))
+def test_rasterizer_on_the_cpu(name):
+    if name == "TritonRasterizer":
+        _needs_gpu(name)
+    if name == "PyTorch3DRasterizer":
+        pytest.importorskip("pytorch3d", reason="PyTorch3D is an optional backend")
+    device = "cuda" if name == "TritonRasterizer" else "cpu"
+    contracts.check_rasterizer(RASTERIZERS.build(dict(type=name)), device=device)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["AutoRasterizer", "TritonRasterizer"])
+def test_rasterizer_on_cuda(name):
+    _needs_gpu(name)
+    contracts.check_rasterizer(RASTERIZERS.build(dict(type=name)), device="cuda")
+
+
+@pytest.mark.parametrize("name", _names(DATASETS))
+def test_dataset(name):
+    contracts.check_dataset(DATASETS.build(dict(type=name, **SMALL.get(name, {}))))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", _names(TRACKERS))
+def test_tracker(name, body):
+    pytest.importorskip("mediapipe", reason="the default tracker needs the package mediapipe")
+    from skimage import data
+
+    from presence.structures import Portrait
+
+    rgb = torch.from_numpy(data.astronaut()).permute(2, 0, 1).float() / 255
+    portrait = Portrait(rgb, torch.ones_like(rgb[:1]))
+    tracker = TRACKERS.build(dict(type=name, **SMALL.get(name, {})), body=body)
+    contracts.check_tracker(tracker, body, portrait)
