@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 PINS := setup.cfg pyproject.toml constraints.txt
 DEMO := outputs/demo
 ASTRONAUT := $(DEMO)/astronaut.png
-FPS ?= 20
+FPS ?= 16
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint format clean

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import logging
 from collections.abc import Sequence
@@ -226,7 +227,9 @@ def load_reconstructor(
         settings = config_from_plain(read_weights(weights)[1].get("config"), weights)
     model = load_model(weights, settings, place)
     chosen = settings.get("tracker") or {"type": "MediaPipeTracker"}
-    tracker = TRACKERS.build(chosen, body=model.body)
+    # Trackers fit on the CPU, wherever the model runs.
+    body = model.body if place.type == "cpu" else copy.deepcopy(model.body).to("cpu")
+    tracker = TRACKERS.build(chosen, body=body)
     used = {"weights": Path(weights).name, "config": Path(config).name if config else "in weights"}
     return Reconstructor(model, tracker, device=place, used=used, progress=progress)
 
