@@ -15,10 +15,8 @@ from torch import Tensor, nn
 from presence.geometry import vertex_normals
 from presence.interfaces import Body, MeshRasterizer
 
-ARM_JOINTS = (16, 17, 18, 19, 20, 21, *range(25, 55))
 HAND_JOINTS = (20, 21, *range(25, 55))
-LEG_JOINTS = (1, 2, 4, 5, 7, 8, 10, 11)
-STATIC = ("x", "y", "z", "occlusion", "eye", "inside", "palm", "arm")
+STATIC = ("x", "y", "z", "occlusion", "eye", "inside", "palm", "drape")
 _NEIGHBOURS = 10
 
 
@@ -55,7 +53,7 @@ class Anatomy(nn.Module):
         parts = body.vertex_parts
         self.anchors = _anchors(vertices, rest.joints, parts, _actions(body))
         self._keep("joints", rest.joints)
-        self._keep("static", _static(body, vertices, rasterizer))
+        self._keep("static", _static(body, vertices, self.anchors, rasterizer))
         table, weights = _neighbours(faces, body.topology.num_vertices)
         self._keep("neighbours", table)
         self._keep("neighbour_weights", weights)
@@ -65,6 +63,8 @@ class Anatomy(nn.Module):
         for name, mask in _face_sets(faces, vertices, parts, self.anchors).items():
             self._keep(f"{name}_faces", faces[mask])
         self.brow = int(_brow_vertex(vertices, parts, self.anchors))
+        drape = self.smoothed(self.static[None, :, 7:], 4)[0, :, 0]
+        self.static[:, STATIC.index("drape")] = drape
         scalp = vertices[:, 1] > self.anchors["eye_y"] + 0.2 * self.anchors["ipd"]
         self._keep("scalp", torch.nonzero(scalp)[:, 0])
 
@@ -78,10 +78,11 @@ class Anatomy(nn.Module):
 
     def smoothed(self, vertices: Tensor, steps: int) -> Tensor:
         """Averages vertices [B V 3] with their neighbours, `steps` times."""
+        count, flat = len(self.neighbours), self.neighbours.flatten()
         for _ in range(steps):
-            around = vertices[:, self.neighbours]  # [B V n 3]
-            mean = (around * self.neighbour_weights[..., None]).sum(2)
-            vertices = 0.3 * vertices + 0.7 * mean
+            around = vertices.index_select(1, flat).unflatten(1, (count, -1))  # [B V n C]
+            mean = torch.einsum("bvnc,vn->bvc", around, self.neighbour_weights)
+            vertices = torch.lerp(vertices, mean, 0.7)
         return vertices
 
 
@@ -148,7 +149,9 @@ def _brow_vertex(vertices: Tensor, parts: dict[str, Tensor], anchors: dict[str, 
     return head[distance.argmin()]
 
 
-def _static(body: Body, vertices: Tensor, rasterizer: MeshRasterizer) -> Tensor:
+def _static(
+    body: Body, vertices: Tensor, anchors: dict[str, float], rasterizer: MeshRasterizer
+) -> Tensor:
     parts = body.vertex_parts
     flags = {name: torch.zeros(len(vertices), device=vertices.device) for name in STATIC}
     for k, axis in enumerate("xyz"):
@@ -158,10 +161,35 @@ def _static(body: Body, vertices: Tensor, rasterizer: MeshRasterizer) -> Tensor:
     flags["inside"][parts["mouth_interior"]] = 1.0
     weights = body.weights
     normals = vertex_normals(vertices, body.topology.faces)
-    flags["arm"] = weights[:, list(ARM_JOINTS)].sum(-1)
+    flags["drape"] = _drape(vertices, anchors)
     flags["palm"] = weights[:, list(HAND_JOINTS)].sum(-1) * (-normals[:, 1]).clamp(0, 1)
     flags["occlusion"] = _openness(body, rasterizer)
     return torch.stack([flags[name] for name in STATIC], -1)
+
+
+def _drape(vertices: Tensor, anchors: dict[str, float], rows: int = 32, turns: int = 36) -> Tensor:
+    """Returns how far (m) [V] cloth hanging from chest, back and hips stands off the trunk.
+
+    Seen from above, the trunk's outline is widened to what lies above it (cloth hangs) and to
+    what lies beside it (cloth spans hollows); the gap to the body's own outline remains.
+    """
+    top, low = anchors["shoulder_y"] - 0.02, anchors["hip_y"] - 0.12
+    x, y, z = (vertices - vertices.new_tensor([0.0, 0.0, 0.5 * anchors["neck_z"]])).unbind(-1)
+    trunk = (y < top) & (y > low) & (x.abs() < anchors["shoulder_x"])
+    radius = (x * x + z * z).sqrt()
+    row = ((top - y) / (top - low) * (rows - 1)).clamp(0, rows - 1).round().long()
+    turn = torch.remainder((torch.atan2(x, z) / (2 * math.pi) * turns).round(), turns).long()
+    cell = row * turns + turn
+    outline = torch.zeros(rows * turns, device=vertices.device)
+    outline = outline.scatter_reduce(0, cell[trunk], radius[trunk], "amax").reshape(rows, turns)
+    spans = torch.stack(
+        [outline.roll(k, 1) * math.cos(k * 2 * math.pi / turns) for k in range(-4, 5)]
+    ).amax(0)
+    hanging = torch.cummax(spans, 0).values
+    hanging = torch.maximum(spans, 0.93 * hanging)
+    gap = (hanging.flatten()[cell] - radius).clamp(0.0, 0.07)
+    fade = ((top - y) / 0.08).clamp(0, 1) * ((y - low) / 0.08).clamp(0, 1)
+    return torch.where(trunk, gap * fade, torch.zeros_like(gap))
 
 
 def _openness(body: Body, rasterizer: MeshRasterizer, directions: int = 40) -> Tensor:

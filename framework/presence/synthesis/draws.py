@@ -8,6 +8,7 @@ properties when a new one is added to the recipe.
 
 from __future__ import annotations
 
+import copy
 import zlib
 from collections.abc import Sequence
 
@@ -18,17 +19,39 @@ Array = NDArray[np.float64]
 
 
 def splitmix64(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Scrambles 64-bit integers so that every output bit depends on every input bit."""
-    with np.errstate(over="ignore"):
-        values = values + np.uint64(0x9E3779B97F4A7C15)
-        values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    """Scrambles arrays of 64-bit integers so that every output bit depends on every input bit."""
+    values = values + np.uint64(0x9E3779B97F4A7C15)  # arrays wrap around silently, as they should
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))
 
 
 def hash_uniform(keys: NDArray[np.uint64]) -> Array:
     """Returns numbers in [0, 1) with 53 random bits each, one for every key."""
     return (splitmix64(keys) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+class _Columns:
+    """The names asked for so far in this process, so that a batch hashes all of them at once.
+
+    It only saves time: a number is the same whether its name was known before or not.
+    """
+
+    def __init__(self) -> None:
+        self.places: dict[tuple[str, int], tuple[int, int]] = {}
+        self.tags = np.zeros(0, np.uint64)
+
+    def add(self, name: str, size: int) -> tuple[int, int]:
+        key = (name, size)
+        if key not in self.places:
+            tag = np.full(1, zlib.crc32(name.encode()), np.uint64)
+            steps = np.arange(max(size, 1), dtype=np.uint64) * np.uint64(0xD1342543DE82EF95)
+            self.places[key] = (len(self.tags), len(self.tags) + max(size, 1))
+            self.tags = np.concatenate([self.tags, splitmix64(tag) + steps])
+        return self.places[key]
+
+
+_COLUMNS = _Columns()
 
 
 class Draws:
@@ -48,10 +71,23 @@ class Draws:
         self.seeds = np.asarray(seeds, dtype=np.int64)
         self.scope = scope
         self._keys = splitmix64(self.seeds.astype(np.uint64))
+        self._tables = [self._hashed(_COLUMNS.tags)]  # one list for all scopes of these seeds
 
     def scoped(self, scope: str) -> Draws:
         """Returns the same seeds with another prefix before every name."""
-        return Draws(self.seeds, f"{self.scope}{scope}.")
+        child = copy.copy(self)
+        child.scope = f"{self.scope}{scope}."
+        return child
+
+    def _hashed(self, tags: NDArray[np.uint64]) -> Array:
+        return hash_uniform(self._keys[:, None] + tags[None])
+
+    def _unit(self, name: str, size: int) -> Array:
+        first, last = _COLUMNS.add(self.scope + name, size)
+        if last > self._tables[0].shape[1]:
+            new = self._hashed(_COLUMNS.tags[self._tables[0].shape[1] :])
+            self._tables[0] = np.concatenate([self._tables[0], new], 1)
+        return self._tables[0][:, first:last]
 
     def __len__(self) -> int:
         return len(self.seeds)
@@ -67,15 +103,10 @@ class Draws:
             high: upper end, a number or [B].
             size: numbers a subject; 0 gives [B], otherwise [B size].
         """
-        tag = np.uint64(zlib.crc32(f"{self.scope}{name}".encode()))
-        with np.errstate(over="ignore"):
-            positions = np.arange(max(size, 1), dtype=np.uint64) * np.uint64(0xD1342543DE82EF95)
-            keys = splitmix64(self._keys ^ splitmix64(tag + np.zeros(1, np.uint64)))
-            unit = hash_uniform(keys[:, None] + positions[None])  # [B max(size, 1)]
+        unit = self._unit(name, size)  # [B max(size, 1)]
         if size == 0:
             return low + (high - low) * unit[:, 0]
-        low, high = (np.asarray(end, dtype=np.float64) for end in (low, high))
-        low, high = (end[:, None] if end.ndim == 1 else end for end in (low, high))
+        low, high = (end[:, None] if isinstance(end, np.ndarray) else end for end in (low, high))
         return low + (high - low) * unit
 
     def normal(self, name: str, std: float = 1.0, size: int = 0, limit: float = 2.5) -> Array:

@@ -51,6 +51,17 @@ class Beside:
         return value
 
 
+def unit(vectors: Tensor) -> Tensor:
+    """Normalises vectors [3 P] along their first axis."""
+    x, y, z = vectors
+    return vectors * (x * x + y * y + z * z).clamp_min(1e-16).rsqrt()
+
+
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """Returns the products [P] of vectors [3 P]."""
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
 def smoothstep(low: float | Tensor, high: float | Tensor, x: Tensor) -> Tensor:
     """Rises smoothly from 0 at `low` to 1 at `high`."""
     t = ((x - low) / (high - low)).clamp(0.0, 1.0)

@@ -37,6 +37,7 @@ class GarmentLook(TensorStruct):
     sleeve_fit: Tensor = tensor("")
     leg_fit: Tensor = tensor("")
     folds: Tensor = tensor("")
+    drape: Tensor = tensor("")
     collar: Tensor = tensor("")
     skirt: Tensor = tensor("")
     flare: Tensor = tensor("")
@@ -94,6 +95,7 @@ def draw_garments(draws: Draws, anchors: dict[str, float], feminine: Array) -> G
         sleeve_fit=0.004 + 0.026 * bulky * draws.uniform("sleeve fit", 0.5, 1.3),
         leg_fit=0.004 + 0.022 * np.where(suit, bulky, draws.uniform("leg fit") ** 1.5),
         folds=0.0015 + 0.007 * bulky * draws.uniform("folds", 0.5, 1.2),
+        drape=np.clip(draws.uniform("drape", -0.3, 0.7) + 0.6 * bulky, 0.0, 1.1),
         skirt=skirt.astype(float),
         flare=draws.uniform("flare", 0.02, 0.5),
         placket=draws.choice("placket", (0.6, 0.25, 0.15)).astype(float),

@@ -176,7 +176,7 @@ def shaved_scalp(anchors: dict[str, float], x: Tensor, y: Tensor, z: Tensor) -> 
     fy, fz = (y - anchors["eye_y"]) / ipd, (z - anchors["ear_z"]) / ipd
     line = polyline(fy, ((0.3, 0.5), (0.55, 0.72), (0.85, 1.05), (1.1, 1.4), (1.28, 1.8), (1.5, 2.8)))
     low = fy - polyline(fz, ((-1.0, -1.25), (-0.55, -0.9), (-0.3, 0.32), (0.25, 0.36), (0.45, -0.3)))
-    return smoothstep(-0.05, 0.15, torch.minimum((line - fz) * 0.75, low))
+    return smoothstep(-0.15, 0.4, torch.minimum((line - fz) * 0.75, low))
 
 
 def beard_field(

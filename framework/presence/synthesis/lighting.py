@@ -12,7 +12,7 @@ from presence.interfaces import MeshRasterizer
 from presence.structures import TensorStruct, tensor
 from presence.synthesis.anatomy import light_screen
 from presence.synthesis.draws import Array, Draws
-from presence.synthesis.fields import Beside, smoothstep, struct_of
+from presence.synthesis.fields import Beside, dot, smoothstep, struct_of, unit
 
 SHADOW_SIZE = 256
 _BIAS, _SOFTNESS = 0.012, 0.03  # metres along the light
@@ -144,7 +144,7 @@ class ShadowMaps:
         for dx, dy in ((0.0, 0.0), (1.3, 0.5), (-0.5, 1.3), (-1.3, -0.5), (0.5, -1.3)):
             column = (x + dx).long().clamp(0, SHADOW_SIZE - 1)
             row = (y + dy).long().clamp(0, SHADOW_SIZE - 1)
-            nearest = flat[(index * SHADOW_SIZE + row) * SHADOW_SIZE + column]
+            nearest = flat.index_select(0, (index * SHADOW_SIZE + row) * SHADOW_SIZE + column)
             total = total + smoothstep(_BIAS + _SOFTNESS, _BIAS, depth - nearest)
         return total / 5.0
 
@@ -177,17 +177,16 @@ def illuminate(
     Returns:
         Linear light [3 P].
     """
-    facing = (normal * light.toward).sum(0)
+    facing = dot(normal, light.toward)
     diffuse = ((facing + light.wrap) / (1.0 + light.wrap)).clamp_min(0.0) * lit
-    half = torch.nn.functional.normalize(light.toward + view, dim=0)
+    half = unit(light.toward + view)
     sharp = 18.0 + 60.0 * (specular > 2.0)
-    highlight = (normal * half).sum(0).clamp_min(1e-4).pow(sharp)
+    highlight = dot(normal, half).clamp_min(1e-4).pow(sharp)
     # Strands hang down: the tangent is the downward direction along the surface.
     down = torch.stack([normal[1] * normal[0], normal[1].square() - 1.0, normal[1] * normal[2]])
-    tangent = torch.nn.functional.normalize(down, dim=0)
-    across = (1.0 - (tangent * half).sum(0).square()).clamp(1e-4, 1.0).pow(40.0)
+    across = (1.0 - dot(unit(down), half).square()).clamp(1e-4, 1.0).pow(40.0)
     highlight = torch.where(hair, across * (facing > -0.2), highlight)
-    rim = (1.0 - (normal * view).sum(0).clamp(0.0, 1.0)).pow(4)
+    rim = (1.0 - dot(normal, view).clamp(0.0, 1.0)).pow(4)
     glint = specular * (0.09 * highlight * lit * light.lamp + 0.05 * rim * sky)
     return albedo * (sky * openness + light.lamp * diffuse) + glint
 

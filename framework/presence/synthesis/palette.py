@@ -47,8 +47,9 @@ def draw_hair_color(draws: Draws, dark_skin: Array) -> Array:
     weights[:, 3:9] *= np.clip(1.25 - 1.25 * dark_skin, 0.05, 1.0)[:, None]
     color = linear_from_srgb(_pick(_HAIR, draws.choice("hair", weights)))
     dyed = linear_from_srgb(saturated(draws, "dye", (0.4, 0.9), (0.3, 0.9)))
-    color = np.where(draws.chance("dyed", 0.04)[:, None], dyed, color)
-    return _tint(color, draws, "hair tint", 0.16)
+    color = np.where(draws.chance("dyed", 0.03)[:, None], dyed, color)
+    shade = np.exp(draws.normal("hair shade", 0.2))[:, None]
+    return _tint(np.clip(color * shade, 0.0, 0.9), draws, "hair tint", 0.045)
 
 
 def draw_eye_color(draws: Draws, dark_skin: Array) -> Array:

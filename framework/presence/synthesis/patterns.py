@@ -51,6 +51,22 @@ def shade_cloth(
     return albedo * creases, 0.08 + 0.7 * look.gloss
 
 
+def crease_slope(cut: Beside, point: Tensor, noise: NoiseVolume) -> Tensor:
+    """Returns the gradient [3 P] of the cloth's crease height at template points [3 P]."""
+    x, y, z = point
+    step = 0.004
+    # Creases run around limbs and aslant over the trunk; two scales, both ridged.
+    heights = []
+    for dx, dy, dz in ((0.0, 0.0, 0.0), (step, 0.0, 0.0), (0.0, step, 0.0), (0.0, 0.0, step)):
+        u, v, w = x + dx, y + dy, z + dz
+        place = torch.stack([0.8 * u + 0.5 * v, 0.75 * v - 0.4 * u.abs(), 0.7 * w])
+        broad = noise(place * 19.0 + cut.offset, slice(0, 1))[0]
+        fine = noise(place * 47.0 + cut.offset.flip(0), slice(1, 2))[0]
+        heights.append((broad.square() + 0.09).sqrt() + 0.3 * (fine.square() + 0.09).sqrt())
+    gradient = torch.stack([h - heights[0] for h in heights[1:]]) / step
+    return -gradient * (0.5 * cut.folds + 0.0012)
+
+
 def _cloth_coordinates(
     anchors: dict[str, float], x: Tensor, y: Tensor, z: Tensor
 ) -> tuple[Tensor, Tensor]:

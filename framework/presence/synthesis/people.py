@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from presence.interfaces import Body, MeshRasterizer
-from presence.structures import BodyParams, Portrait, TensorStruct, TrainSample, View, static
+from presence.structures import BodyParams, Portrait, TensorStruct, TrainSample, View, cat, static
 from presence.synthesis.anatomy import Anatomy
 from presence.synthesis.backdrop import BackdropLook, draw_backdrops, paint_backdrops
 from presence.synthesis.draws import Draws
@@ -30,6 +30,8 @@ from presence.synthesis.shells import build_shells, frame_reach
 from presence.synthesis.skin import SkinLook, draw_skin
 from presence.synthesis.visible import dropped, find_visible, layer_faces, pose_layers
 
+# Picture samples worked on together, on the CPU and on a GPU: bounds memory, changes nothing else.
+_SAMPLES_AT_ONCE = (2**20, 2**24)
 Yaw = tuple[tuple[float, float, float], ...]
 
 FIRST_SEED = {"test": 0, "val": 500_000, "train": 1_000_000}
@@ -54,6 +56,10 @@ class Recipe(TensorStruct):
     light: LightLook
     backdrop: BackdropLook
     body: BodyParams = static()
+
+    def rows(self, index: slice) -> Recipe:
+        """Returns the recipes of some of the subjects."""
+        return self[index].replace(body=self.body[index])
 
 
 class ProceduralPeople(nn.Module):
@@ -159,6 +165,16 @@ class ProceduralPeople(nn.Module):
             size: height and width of the pictures, px.
         """
         recipe = recipe.to(self.device)
+        subjects, views = recipe.viewpoint.yaw.shape
+        samples = views * size[0] * size[1] * self.supersample**2
+        chunk = max(1, _SAMPLES_AT_ONCE[self.device.type != "cpu"] // samples)
+        parts = [
+            self._render(recipe.rows(slice(first, first + chunk)), size)
+            for first in range(0, subjects, chunk)
+        ]
+        return parts[0] if len(parts) == 1 else cat(parts)
+
+    def _render(self, recipe: Recipe, size: tuple[int, int]) -> View:
         height, width = size
         fine = self.supersample
         mesh = self.body(recipe.body)
@@ -179,7 +195,7 @@ class ProceduralPeople(nn.Module):
             self.rasterizer, layers, each, cut, camera.resized(width * fine, height * fine),
             self.anatomy, recipe.garments, recipe.hair, self.noise,
         )  # fmt: skip
-        scene = Scene(recipe, layers, each, cut, shells, camera, self.anatomy)
+        scene = Scene(recipe, layers, each, cut, shells, camera, self.anatomy, mesh.skin_rotations)
         light = shade(scene, surface, faces, self.rasterizer, self.noise, self.glyphs)
         portrait = self._picture(recipe, surface.pixel, surface.picture, light, size)
         return View(portrait=portrait, body=recipe.body, camera=camera)
@@ -209,8 +225,7 @@ class ProceduralPeople(nn.Module):
         subject = torch.div(picture, views, rounding_mode="floor")
         developed = srgb_from_linear(develop(Beside(recipe.light, subject), light))
         canvas = torch.zeros(4, subjects * views * height * width, device=light.device)
-        canvas[:3, pixel] = developed
-        canvas[3, pixel] = 1.0
+        canvas.index_copy_(1, pixel, torch.cat([developed, torch.ones_like(developed[:1])]))
         canvas = canvas.reshape(4, subjects * views, height, width)
         small = nn.functional.avg_pool2d(canvas, self.supersample)
         small = small.movedim(0, 1).reshape(subjects, views, 4, *size)

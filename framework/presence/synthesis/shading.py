@@ -6,20 +6,19 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from presence.geometry import vertex_normals
 from presence.interfaces import MeshRasterizer
 from presence.structures import Camera
 from presence.synthesis.anatomy import Anatomy
-from presence.synthesis.fields import Beside, mix, smoothstep
+from presence.synthesis.fields import Beside, dot, mix, smoothstep, unit
 from presence.synthesis.garments import garment_slot, inner_field, outer_field
 from presence.synthesis.glyphs import Glyphs
 from presence.synthesis.hair import HairLook, beard_field, hair_field, shaved_scalp
 from presence.synthesis.lighting import ShadowMaps, illuminate, sky_light
 from presence.synthesis.noise import NoiseVolume
-from presence.synthesis.patterns import shade_cloth
+from presence.synthesis.patterns import crease_slope, shade_cloth
 from presence.synthesis.shells import HAIR, INNER, LAYERS, SKIN, Shells
 from presence.synthesis.skin import shade_skin
 from presence.synthesis.visible import Surface, contact
@@ -40,6 +39,7 @@ class Scene:
         shells: [B].
         camera: [B n].
         anatomy: of the body.
+        turns: [B n V 3 3] skinning rotations.
     """
 
     recipe: Recipe
@@ -49,6 +49,7 @@ class Scene:
     shells: Shells
     camera: Camera
     anatomy: Anatomy
+    turns: Tensor
 
 
 def shade(
@@ -61,11 +62,12 @@ def shade(
     static = surface.blend(scene.anatomy.static)  # [8 P]
     albedo, specular, openness = _materials(scene, surface, subject, static, noise, glyphs)
     point, normal, sky = _geometry(scene, surface, body_faces, views)
-    eye = scene.camera.position.reshape(-1, 3).t()[:, surface.picture]
-    view = F.normalize(eye - point, dim=0)
-    normal = F.normalize(normal, dim=0)
+    eye = scene.camera.position.reshape(-1, 3).t().contiguous()
+    view = unit(eye.index_select(1, surface.picture) - point)
+    normal = unit(normal)
+    normal = _creased(scene, surface, subject, static, normal, noise)
     # Cloth and hair are seen from inside too.
-    normal = torch.where((normal * view).sum(0) < 0.0, -normal, normal)
+    normal = torch.where(dot(normal, view) < 0.0, -normal, normal)
     lit = _shadows(scene, rasterizer).lit(point, normal, surface.picture)
     hair = (surface.layer == HAIR) & ~surface.frame
     light = Beside(scene.recipe.light, subject)
@@ -84,6 +86,26 @@ def _geometry(
     base = (surface.picture * count + surface.layer) * vertices
     point, normal, bright = surface.blend(table, base).split(3)
     return point, normal, bright
+
+
+def _creased(
+    scene: Scene, surface: Surface, subject: Tensor, static: Tensor, normal: Tensor,
+    noise: NoiseVolume,
+) -> Tensor:  # fmt: skip
+    """Tilts the normals [3 P] of cloth by the gradient of its creases.
+
+    The gradient is taken in the rest pose and turned with the skin, so creases stay where they
+    are on the cloth in every view and pose.
+    """
+    index, part = surface.where((surface.layer != SKIN) & (surface.layer != HAIR))
+    who = subject[index]
+    slope = crease_slope(Beside(scene.recipe.garments, who), static[:3, index], noise)
+    turns = scene.turns.reshape(-1, 9)
+    posed = part.blend(turns, part.picture * scene.turns.shape[-3]).reshape(3, 3, -1)
+    slope = (posed * slope).sum(1)
+    flat = normal[:, index]
+    slope = slope - flat * dot(flat, slope)
+    return normal.index_copy(1, index, unit(flat - slope))
 
 
 def _shadows(scene: Scene, rasterizer: MeshRasterizer) -> ShadowMaps:

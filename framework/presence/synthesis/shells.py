@@ -13,7 +13,7 @@ from torch import Tensor
 
 from presence.geometry import vertex_normals
 from presence.structures import TensorStruct, tensor
-from presence.synthesis.anatomy import Anatomy
+from presence.synthesis.anatomy import STATIC, Anatomy
 from presence.synthesis.fields import Beside, bump, smoothstep
 from presence.synthesis.garments import (
     GarmentLook,
@@ -83,9 +83,13 @@ def _cloth(
     x, y, z = anatomy.template
     anchors = anatomy.anchors
     foot = smoothstep(anchors["ankle_y"] + 0.05, anchors["ankle_y"] - 0.02, y)[..., None]
-    base = smooth + foot * (smoother - smooth)
-    normals = vertex_normals(base, faces)
+    # Along the normals only: patterns must not slide about with the smoothing. Toes must go.
+    normals = vertex_normals(smooth, faces)
+    across = ((smooth - rest) * normals).sum(-1, keepdim=True)
+    base = rest + across * normals
+    base = base + foot * (smoother - base)
     stand = fit_offsets(cut, anchors, x, y, z)[..., None] + _clearance(rest, base, normals)
+    stand = stand + (cut.drape * anatomy.static[None, :, STATIC.index("drape")])[..., None]
     stand = stand + _folds(anatomy, rest, cut, noise)
     inner = base - rest + normals * stand
     inner = inner + _skirt(anatomy, rest, cut)

@@ -58,7 +58,9 @@ class Surface:
     def where(self, mask: Tensor) -> tuple[Tensor, Surface]:
         """Returns the indices [Q] at which `mask` [P] is true, and those points alone."""
         index = torch.nonzero(mask)[:, 0]
-        parts = {f.name: getattr(self, f.name)[index] for f in dataclasses.fields(self)}
+        parts = {
+            f.name: getattr(self, f.name).index_select(0, index) for f in dataclasses.fields(self)
+        }
         return index, Surface(**parts)
 
 
@@ -131,10 +133,10 @@ def find_visible(
         weights = torch.where(nearer[:, None], bary, weights)
         first += len(faces[index])
     pixel = torch.nonzero(torch.isfinite(best))[:, 0]
-    corners = torch.cat(faces)[face[pixel]]
-    return Surface(
-        pixel, pixel // (height * width), layer[pixel], corners, weights[pixel], frame[pixel]
-    )
+    seen = [value.index_select(0, pixel) for value in (layer, weights, frame)]
+    corners = torch.cat(faces).index_select(0, face.index_select(0, pixel))
+    picture = torch.div(pixel, height * width, rounding_mode="floor")
+    return Surface(pixel, picture, seen[0], corners, seen[1], seen[2])
 
 
 def _cut(
