@@ -11,7 +11,15 @@ from torch import Tensor
 
 from presence.bodies import Body
 from presence.tracking.detection import SET_SIZES
-from presence.tracking.face_regions import INNER_LIPS, IRISES, LEFT_BROW, OUTER_LIPS, RIGHT_BROW
+from presence.tracking.face_regions import (
+    INNER_LIPS,
+    IRISES,
+    LEFT_BROW,
+    LEFT_IRIS,
+    OUTER_LIPS,
+    RIGHT_BROW,
+    RIGHT_IRIS,
+)
 from presence.tracking.landmark_renders import RenderedPerson
 from presence.tracking.landmarks import LandmarkSet
 from presence.tracking.relaxed import JOINT
@@ -22,6 +30,7 @@ _COUNT = SET_SIZES["face"]
 _SEARCH = 3  # px: a landmark just off the allowed surface takes the nearest allowed pixel
 _FACING = 0.3  # cosine below which a surface is seen too obliquely to be hit reliably
 _FEWEST = 8  # hits
+_BROW_TOP = 0.024  # m from the pupil up to the brow's upper edge, a usual adult measure
 _IRIS_RADIUS = 0.00585  # m, nearly the same for all people
 
 
@@ -196,9 +205,11 @@ class FaceCaster:
         lips = _inside(where, points[list(OUTER_LIPS), :2])
         lips &= ~_inside(where, points[list(INNER_LIPS), :2])
         brows = np.zeros(len(front), bool)
-        for brow in (LEFT_BROW, RIGHT_BROW):
-            upper, lower = brow[:5], brow[5:]
-            brows |= _inside(where, points[[*upper, *lower[::1]], :2])
+        for brow, iris in ((LEFT_BROW, LEFT_IRIS[0]), (RIGHT_BROW, RIGHT_IRIS[0])):
+            outline = points[list(brow), :2]
+            # On bare skin the detector guesses brows too low; people's are known to be higher.
+            outline[:, 1] += points[iris, 1] + _BROW_TOP - outline[:, 1].max()
+            brows |= _inside(where, outline)
         return {
             "lips": torch.from_numpy(front[lips]),
             "brows": torch.from_numpy(front[brows]),

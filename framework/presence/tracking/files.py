@@ -1,0 +1,93 @@
+"""Tracking as `.npz` with SMPL-X parameter names, readable as a motion of one frame too."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from presence.errors import InputError
+from presence.io.atomic import write_bytes
+from presence.io.motion import PARTS
+from presence.structures import BodyParams, Camera, Tracking
+
+
+def save_tracking(path: str | Path, tracking: Tracking, *, body_name: str = "") -> None:
+    """Writes one tracking atomically, without pickle.
+
+    Arrays: SMPL-X's `global_orient` [1 3], `body_pose` [1 63], `jaw_pose`, `leye_pose`,
+    `reye_pose` [1 3], `left_hand_pose`, `right_hand_pose` [1 45] (axis-angle, rad, flat hand = 0),
+    `transl` [1 3] (m), `expression` [1 E], `betas` [S]; the camera's `K` [3 3] (px),
+    `cam_from_world` [4 4] (m), `image_size` (height, width); `visibility_names`, `visibility`;
+    `keypoints_*` [K 3] (px, px, confidence); `notes`; `body_name`.
+
+    Args:
+        path: file to write.
+        tracking: unbatched.
+        body_name: the body model that `betas` and `expression` belong to.
+    """
+    body, camera = tracking.body.to("cpu"), tracking.camera.to("cpu")
+    arrays: dict[str, np.ndarray] = {
+        name: body.pose[part].reshape(1, -1).numpy() for name, part in PARTS.items()
+    }
+    arrays |= {
+        "transl": body.translation[None].numpy(),
+        "expression": body.expression[None].numpy(),
+        "betas": body.betas.numpy(),
+        "K": camera.K.numpy(),
+        "cam_from_world": camera.cam_from_world.numpy(),
+        "image_size": np.array([camera.height, camera.width], np.int64),
+        "visibility_names": np.array(list(tracking.visibility), dtype=np.str_),
+        "visibility": np.array(list(tracking.visibility.values()), np.float32),
+        "notes": np.array(tracking.notes, dtype=np.str_),
+        "body_name": np.array(body_name, dtype=np.str_),
+    }
+    arrays |= {f"keypoints_{name}": p.cpu().numpy() for name, p in tracking.keypoints.items()}
+    memory = io.BytesIO()
+    np.savez_compressed(memory, **arrays)
+    write_bytes(path, memory.getvalue())
+
+
+def load_tracking(path: str | Path) -> Tracking:
+    """Reads what `save_tracking` wrote.
+
+    Raises:
+        InputError: not such a file; one line, naming it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"tracking {path} does not exist")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return _tracking({name: file[name] for name in file.files})
+    except (KeyError, OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} is not a tracking file (.npz of tools/track.py)") from error
+
+
+def _tracking(arrays: dict[str, np.ndarray]) -> Tracking:
+    def read(name: str) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(arrays[name], dtype=np.float32))
+
+    pose = torch.zeros(55, 3)
+    for name, part in PARTS.items():
+        pose[part] = read(name).reshape(-1, 3)
+    height, width = (int(side) for side in arrays["image_size"])
+    prefix = "keypoints_"
+    return Tracking(
+        body=BodyParams(
+            betas=read("betas"),
+            expression=read("expression")[0],
+            pose=pose,
+            translation=read("transl")[0],
+        ),
+        camera=Camera(read("K"), read("cam_from_world"), width, height),
+        visibility=dict(
+            zip(arrays["visibility_names"].tolist(), arrays["visibility"].astype(float).tolist())
+        ),
+        keypoints={n.removeprefix(prefix): read(n) for n in arrays if n.startswith(prefix)},
+        notes=tuple(arrays["notes"].tolist()),
+    )
