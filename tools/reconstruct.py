@@ -24,7 +24,9 @@ def main() -> int:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a config key"
     )
     parser.add_argument(
-        "--weights", default=str(WEIGHTS), help="default: the project's own, %(default)s"
+        "--weights",
+        default=str(WEIGHTS),
+        help="default: the project's own, weights/dualuv_halfbody",
     )
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     arguments = parser.parse_args()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import platform
 from collections.abc import Mapping
@@ -12,6 +13,8 @@ import torch
 
 from presence import __version__
 from presence.structures import Portrait, Rendering
+
+_log = logging.getLogger(__name__)
 
 
 def picture_metrics(rendering: Rendering, portrait: Portrait) -> dict[str, Any]:
@@ -36,6 +39,7 @@ def picture_metrics(rendering: Rendering, portrait: Portrait) -> dict[str, Any]:
         reason = metric.missing()
         if reason:
             values[metric.name], missing[metric.name] = None, reason
+            _log.warning("metric %s is not computed: %s", metric.name, reason)
             continue
         values.update({name: float(v[0]) for name, v in comparison.measure([metric]).items()})
     return {**values, "lpips_net": "squeeze", "missing": missing}
