@@ -199,7 +199,7 @@ def _dense(value: Any) -> np.ndarray:
 
 
 def _scalar(arrays: Mapping[str, Any], key: str, default: float) -> float:
-    return float(np.asarray(arrays[key])) if key in arrays else default
+    return float(np.asarray(arrays[key]).item()) if key in arrays else default
 
 
 def _optional(arrays: Mapping[str, Any], key: str) -> np.ndarray | None:
