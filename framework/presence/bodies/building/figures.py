@@ -9,9 +9,9 @@ import torch
 
 from presence.bodies.body import Body
 from presence.bodies.building import tpose
-from presence.bodies.building.anny_source import _OURS_FROM_ANNY, AnnySource, People
+from presence.bodies.building.anny_source import OURS_FROM_ANNY, AnnySource, People
 from presence.bodies.building.annyx import average_person, t_posed
-from presence.bodies.joints import BODY_JOINTS, JAW, LEFT_EYE, NUM_JOINTS
+from presence.bodies.joints import BODY_JOINTS, JAW, LEFT_EYE, NUM_JOINTS, PARENTS
 from presence.bodies.skinning import forward_kinematics, joint_rotations
 from presence.structures import BodyParams
 
@@ -62,10 +62,12 @@ def shape_figures(
     everyone = source.random_phenotypes(rng, people, adults=False)
     adults = source.random_phenotypes(rng, people, adults=True)
     changes = source.random_local_changes(rng, people)
+    mild = source.random_local_changes(rng, people, strength=0.25)
     strong = source.random_local_changes(rng, people, strength=0.5)
     sets = {
         "phenotypes, all ages, 20 components": (everyone, None, 20),
         "phenotypes, adults, 20 components": (adults, None, 20),
+        "adults with local changes of +-0.25, 50 components": (adults, mild, 50),
         "adults with local changes of +-0.3, 50 components": (adults, changes, 50),
         f"adults with local changes of +-0.3, {body.num_betas} components": (
             adults,
@@ -163,8 +165,6 @@ def anny_posed(source: AnnySource, people: People, pose: np.ndarray) -> np.ndarr
     owners = tpose.bone_joints(source)
     rest_joints = torch.zeros(len(pose), NUM_JOINTS, 3, dtype=torch.float64)
     local = joint_rotations(torch.as_tensor(pose))
-    from presence.bodies.joints import PARENTS
-
     world, _ = forward_kinematics(local, rest_joints, PARENTS)
     to_t_pose = tpose.t_pose_rotations(source, people)
     turned = world.numpy()[:, owners] @ to_t_pose  # [N B 3 3]
@@ -180,7 +180,7 @@ def _anny_forward(
     """Poses one person with Anny's model code, in its axes, and returns vertices in ours."""
     import anny.utils.kinematics as kinematics
 
-    model, back = source.model, _OURS_FROM_ANNY.T
+    model, back = source.model, OURS_FROM_ANNY.T
     heads = people.heads[index] @ back.T
     rest = np.tile(np.eye(4), (1, len(heads), 1, 1))
     rest[0, :, :3, 3] = heads
@@ -195,4 +195,4 @@ def _anny_forward(
     vertices = model.get_skinned_vertices(
         torch.as_tensor(people.vertices[index] @ back.T)[None], transforms
     )[0]
-    return (vertices - posed[0, pelvis, :3, 3]).numpy() @ _OURS_FROM_ANNY.T
+    return (vertices - posed[0, pelvis, :3, 3]).numpy() @ OURS_FROM_ANNY.T
