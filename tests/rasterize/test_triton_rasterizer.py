@@ -37,7 +37,8 @@ def _assert_same(screen, faces, height, width, device, **options):
 def _soup(seed, batch, count, height, width, spread=0.6):
     points, faces = random_soup(seed, batch, count, spread)
     screen = project(points, height, width)
-    screen[..., :2] = (screen[..., :2] - 30) * max(height, width) / 60 + 30
+    centre = torch.tensor([width / 2, height / 2])
+    screen[..., :2] = (screen[..., :2] - centre) * max(height, width) / 60 + centre
     screen[0, :9, 2] = torch.tensor([-1.0, 1, 1, float("nan"), 1, 1, 0, 0, 0])
     screen[0, 9:18] = screen[0, 18:27]  # the same face twice: an exact tie
     return screen, faces
@@ -98,6 +99,8 @@ def test_small_cases_in_the_interpreter():
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300
     )
+    if "only 0-dimensional arrays can be converted" in done.stderr:
+        pytest.skip("this Triton's interpreter does not run on the installed numpy")
     assert done.returncode == 0, done.stderr[-2000:]
 
 
