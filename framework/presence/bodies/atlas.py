@@ -9,9 +9,7 @@ GRID = 64
 """Cells a side: at 512 x 512 texels, one cell is one 8 x 8 token."""
 
 
-def mirror_texels(
-    chart_cells: Tensor | None, chart_mirrors: Tensor | None, size: int
-) -> Tensor:
+def mirror_texels(chart_cells: Tensor | None, chart_mirrors: Tensor | None, size: int) -> Tensor:
     """Returns the row and column [size size 2] of every texel's mirror image.
 
     Args:

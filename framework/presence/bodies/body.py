@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Self
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from presence import interfaces
 from presence.bodies import atlas, skinning
 from presence.bodies.data import BodyData
 from presence.bodies.joints import JOINT_NAMES, NUM_JOINTS, PARENTS
+from presence.geometry import axis_angle_to_matrix
 from presence.structures import BodyParams, MeshTopology, ProxyMesh
 
 
-class Body(nn.Module):
+class Body(interfaces.Body):
     """Linear blend skinned body with shape and expression blend shapes, always in float32.
 
     The arithmetic is SMPL-X's: joints are regressed from the shaped and expressed rest mesh,
@@ -41,6 +47,23 @@ class Body(nn.Module):
         >>> tuple(mesh.joints.shape)
         (55, 3)
     """
+
+    v_template: Tensor
+    shapedirs: Tensor
+    exprdirs: Tensor
+    posedirs: Tensor | None
+    weights: Tensor
+    joint_regressor: Tensor
+    joint_template: Tensor
+    joint_shapedirs: Tensor
+    joint_exprdirs: Tensor
+    mirror_vertices: Tensor | None
+    face_charts: Tensor | None
+    chart_cells: Tensor | None
+    chart_mirrors: Tensor | None
+    _faces: Tensor
+    _faces_uv: Tensor
+    _uv: Tensor
 
     def __init__(self, data: BodyData) -> None:
         super().__init__()
@@ -76,7 +99,7 @@ class Body(nn.Module):
         tensor = None if value is None else torch.as_tensor(value).to(dtype)
         self.register_buffer(name, tensor, persistent=False)
 
-    def _apply(self, fn, recurse: bool = True):  # noqa: ANN001, ANN202 - nn.Module's signature
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Moves buffers, but keeps geometry in float32 when the module is cast."""
         return super()._apply(lambda t: _keep_float32(t, fn(t)), recurse)
 
@@ -86,7 +109,7 @@ class Body(nn.Module):
         return self.v_template.shape[0]
 
     @property
-    def topology(self) -> MeshTopology:
+    def topology(self) -> MeshTopology:  # type: ignore[override]
         """Faces and texture coordinates on the module's device."""
         return MeshTopology(
             faces=self._faces,
@@ -96,7 +119,7 @@ class Body(nn.Module):
         )
 
     @property
-    def vertex_parts(self) -> dict[str, Tensor]:
+    def vertex_parts(self) -> dict[str, Tensor]:  # type: ignore[override]
         """Vertex indices [n] of each named part, on the module's device."""
         return {name: getattr(self, f"_part_{name}") for name in self._part_names}
 
@@ -114,15 +137,15 @@ class Body(nn.Module):
         """
         return atlas.mirror_texels(self.chart_cells, self.chart_mirrors, size)
 
-    def default_params(self, batch: tuple[int, ...] = ()) -> BodyParams:
+    def default_params(self, batch_shape: tuple[int, ...] = ()) -> BodyParams:
         """Returns the average person in the T-pose at the origin.
 
         Args:
-            batch: leading axes of every field.
+            batch_shape: leading axes of every field.
         """
 
         def zeros(*shape: int) -> Tensor:
-            return torch.zeros(*batch, *shape, device=self.v_template.device)
+            return torch.zeros(*batch_shape, *shape, device=self.v_template.device)
 
         return BodyParams(
             betas=zeros(self.num_betas),
@@ -141,12 +164,12 @@ class Body(nn.Module):
         Raises:
             ValueError: more coefficients than the body has.
         """
-        with torch.autocast(self.v_template.device.type, enabled=False):
+        with torch.autocast(str(self.v_template.device.type), enabled=False):
             betas = _pad(params.betas, self.num_betas, "betas", self.name)
             expression = _pad(params.expression, self.num_expression, "expression", self.name)
             rest = self.rest_vertices(betas, expression)
             rest_joints = self.rest_joints(betas, expression)
-            rotations = skinning.joint_rotations(params.pose.float())
+            rotations = axis_angle_to_matrix(params.pose.float())
             world, positions = skinning.forward_kinematics(rotations, rest_joints, self.parents)
             transforms = skinning.posed_from_rest(world, positions, rest_joints)
             corrected = rest if self.posedirs is None else rest + self._pose_offsets(rotations)
@@ -172,6 +195,7 @@ class Body(nn.Module):
 
     def _pose_offsets(self, rotations: Tensor) -> Tensor:
         identity = torch.eye(3, device=rotations.device)
+        assert self.posedirs is not None
         features = (rotations[..., 1:, :, :] - identity).flatten(-3)  # [... 486]
         return skinning.blend_shapes(features, self.posedirs)
 
@@ -183,12 +207,14 @@ class Body(nn.Module):
         )
 
 
-def _rows(directions):  # noqa: ANN001, ANN202 - numpy [V 3 C] to torch [C V*3]
+def _rows(directions: np.ndarray | Tensor) -> Tensor:
+    """[V 3 C] to contiguous float32 [C V*3]."""
     flat = torch.as_tensor(directions).float().flatten(0, 1)  # [V*3 C]
     return flat.T.contiguous()
 
 
-def _regressed(data: BodyData, directions):  # noqa: ANN001, ANN202
+def _regressed(data: BodyData, directions: np.ndarray) -> Tensor:
+    """[55*3] joint offsets a coefficient: [C 55*3]."""
     regressor = torch.as_tensor(data.joint_regressor).double()
     moved = torch.einsum("jv,vkc->jkc", regressor, torch.as_tensor(directions).double())
     return _rows(moved)
@@ -202,4 +228,4 @@ def _pad(coefficients: Tensor, size: int, what: str, name: str) -> Tensor:
 
 
 def _keep_float32(before: Tensor, after: Tensor) -> Tensor:
-    return after.to(before.dtype) if before.is_floating_point() else after
+    return after if after.dtype == before.dtype else before.to(after.device)

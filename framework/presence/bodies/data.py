@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from presence.bodies.joints import JOINT_NAMES, NUM_JOINTS, PARENTS
+from presence.bodies.joints import FINGERS, JOINT_NAMES, NUM_JOINTS, PARENTS
 from presence.errors import AssetError
 
 SHAPE_SPACE = 300
@@ -161,9 +161,7 @@ def _parts(arrays: Mapping[str, Any], weights: np.ndarray) -> dict[str, np.ndarr
         names = [str(name) for name in np.asarray(arrays["part_names"])]
         ids, ends = np.asarray(arrays["part_vertices"]), np.asarray(arrays["part_ends"])
         starts = np.concatenate([[0], ends[:-1]])
-        return {
-            n: ids[a:b].astype(np.int64) for n, a, b in zip(names, starts, ends, strict=True)
-        }
+        return {n: ids[a:b].astype(np.int64) for n, a, b in zip(names, starts, ends, strict=True)}
     return parts_from_weights(weights)
 
 
@@ -173,25 +171,22 @@ def parts_from_weights(weights: np.ndarray) -> dict[str, np.ndarray]:
     Args:
         weights: [V 55] skinning weights.
     """
-    owner = np.array(JOINT_NAMES)[weights.argmax(1)]
-    tests = {
-        "head": lambda n: n in ("head", "jaw", "left_eye", "right_eye"),
-        "face": lambda n: n in ("head", "jaw", "left_eye", "right_eye"),
-        "neck": lambda n: n == "neck",
-        "torso": lambda n: n in ("pelvis", "spine1", "spine2", "spine3") or "collar" in n,
-        "mouth_interior": lambda n: False,
+    joints_of: dict[str, tuple[str, ...]] = {
+        "head": ("head", "jaw", "left_eye", "right_eye"),
+        "face": ("head", "jaw", "left_eye", "right_eye"),
+        "neck": ("neck",),
+        "torso": ("pelvis", "spine1", "spine2", "spine3", "left_collar", "right_collar"),
+        "mouth_interior": (),
     }
     for side in ("left", "right"):
-        fingers = ("wrist", "index", "middle", "pinky", "ring", "thumb")
-        tests[f"{side}_arm"] = lambda n, s=side: n in (f"{s}_shoulder", f"{s}_elbow")
-        tests[f"{side}_hand"] = lambda n, s=side: any(n.startswith(f"{s}_{f}") for f in fingers)
-        tests[f"{side}_leg"] = lambda n, s=side: n in (f"{s}_hip", f"{s}_knee")
-        tests[f"{side}_foot"] = lambda n, s=side: n in (f"{s}_ankle", f"{s}_foot")
-        tests[f"{side}_eye"] = lambda n, s=side: n == f"{s}_eye"
-    return {
-        part: np.flatnonzero([test(n) for n in owner]).astype(np.int64)
-        for part, test in tests.items()
-    }
+        links = [f"{side}_{finger}{link}" for finger in FINGERS for link in (1, 2, 3)]
+        joints_of[f"{side}_arm"] = (f"{side}_shoulder", f"{side}_elbow")
+        joints_of[f"{side}_hand"] = (f"{side}_wrist", *links)
+        joints_of[f"{side}_leg"] = (f"{side}_hip", f"{side}_knee")
+        joints_of[f"{side}_foot"] = (f"{side}_ankle", f"{side}_foot")
+        joints_of[f"{side}_eye"] = (f"{side}_eye",)
+    owner = np.array(JOINT_NAMES)[weights.argmax(1)]
+    return {part: np.flatnonzero(np.isin(owner, joints)) for part, joints in joints_of.items()}
 
 
 def _dense(value: Any) -> np.ndarray:

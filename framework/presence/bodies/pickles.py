@@ -32,7 +32,8 @@ class Inert:
     origin = ""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.args, self.state = args, {}
+        self.args = args
+        self.state: dict[str, Any] = {}
 
     def __setstate__(self, state: Any) -> None:
         self.state = state if isinstance(state, dict) else {"state": state}
@@ -60,11 +61,10 @@ def _encode(text: str, encoding: str = "latin1") -> bytes:
 
 
 def _multiarray() -> Any:
-    try:
-        import numpy._core.multiarray as multiarray
-    except ImportError:
-        import numpy.core.multiarray as multiarray
-    return multiarray
+    import importlib
+
+    newer = int(np.__version__.split(".")[0]) >= 2
+    return importlib.import_module("numpy._core.multiarray" if newer else "numpy.core.multiarray")
 
 
 def load_pickle(path: Path) -> dict[str, Any]:

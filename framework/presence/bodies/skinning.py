@@ -7,8 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from presence.geometry import axis_angle_to_matrix
-
 
 def blend_shapes(coefficients: Tensor, directions: Tensor) -> Tensor:
     """Returns vertex offsets [... V 3] of coefficients [... C] over directions [C V*3].
@@ -65,8 +63,3 @@ def skin(points: Tensor, transforms: Tensor, weights: Tensor) -> tuple[Tensor, T
     blended = (weights @ transforms.flatten(-2)).unflatten(-1, (3, 4))  # [... V 3 4]
     linear, shift = blended[..., :3], blended[..., 3]
     return (linear @ points[..., None]).squeeze(-1) + shift, linear
-
-
-def joint_rotations(pose: Tensor) -> Tensor:
-    """Returns rotation matrices [... J 3 3] of axis-angle vectors [... J 3]."""
-    return axis_angle_to_matrix(pose)

@@ -12,14 +12,19 @@ from presence.bodies.building import tpose
 from presence.bodies.building.anny_source import OURS_FROM_ANNY, AnnySource, People
 from presence.bodies.building.annyx import average_person, t_posed
 from presence.bodies.joints import BODY_JOINTS, JAW, LEFT_EYE, NUM_JOINTS, PARENTS
-from presence.bodies.skinning import forward_kinematics, joint_rotations
-from presence.structures import BodyParams
+from presence.bodies.skinning import forward_kinematics
+from presence.geometry import axis_angle_to_matrix
 
 
 @dataclasses.dataclass(frozen=True)
 class Distances:
-    """Vertex distances in millimetres: mean over people and vertices, the people's 95th
-    percentile of means, and the largest single vertex."""
+    """Vertex distances in millimetres.
+
+    Attributes:
+        mean: over people and vertices.
+        p95: 95th percentile of the people's means.
+        largest: of all vertices of all people.
+    """
 
     mean: float
     p95: float
@@ -87,9 +92,7 @@ def shape_figures(
     return out
 
 
-def joint_figures(
-    source: AnnySource, body: Body, *, people: int = 200, seed: int = 2
-) -> Distances:
+def joint_figures(source: AnnySource, body: Body, *, people: int = 200, seed: int = 2) -> Distances:
     """Compares regressed joints with where Anny's bones are, over adults with local changes."""
     rng = np.random.default_rng(seed)
     phenotypes = source.random_phenotypes(rng, people, adults=True)
@@ -164,7 +167,7 @@ def anny_posed(source: AnnySource, people: People, pose: np.ndarray) -> np.ndarr
     pelvis = source.labels.index("spine04")
     owners = tpose.bone_joints(source)
     rest_joints = torch.zeros(len(pose), NUM_JOINTS, 3, dtype=torch.float64)
-    local = joint_rotations(torch.as_tensor(pose))
+    local = axis_angle_to_matrix(torch.as_tensor(pose))
     world, _ = forward_kinematics(local, rest_joints, PARENTS)
     to_t_pose = tpose.t_pose_rotations(source, people)
     turned = world.numpy()[:, owners] @ to_t_pose  # [N B 3 3]

@@ -103,6 +103,7 @@ def _own_arrays(data: BodyData) -> dict[str, np.ndarray]:
     if data.face_charts is not None:
         arrays["face_charts"] = data.face_charts.astype(np.int16)
         arrays["chart_names"] = np.array(data.chart_names)
+    if data.chart_cells is not None and data.chart_mirrors is not None:
         arrays["chart_cells"] = data.chart_cells.astype(np.int16)
         arrays["chart_mirrors"] = data.chart_mirrors.astype(np.int16)
     return arrays

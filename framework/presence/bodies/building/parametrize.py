@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -145,7 +146,8 @@ def rectangle_map(
     best, best_energy = None, np.inf
     for _ in range(iterations + 1):
         uv = _solve(weights, disk.loop, boundary, len(points))
-        stretch, area = face_stretch(uv[corners] * np.asarray(size), points[corners], scale[corners])
+        sized = uv[corners] * np.asarray(size)
+        stretch, area = face_stretch(sized, points[corners], scale[corners])
         energy = (area * stretch**2)[:real].sum() / area[:real].sum()
         if energy < best_energy:
             best, best_energy = uv, energy
@@ -213,7 +215,8 @@ def _place_boundary(
 
 def _close_holes(disk: Disk, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Adds a centre vertex and a fan of faces to every hole."""
-    corners, extra = [disk.corners], []
+    corners: list[np.ndarray] = [disk.corners]
+    extra: list[np.ndarray] = []
     for hole in disk.holes:
         centre = len(points) + len(extra)
         extra.append(points[hole].mean(0))
@@ -222,7 +225,7 @@ def _close_holes(disk: Disk, points: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return np.concatenate(corners), np.concatenate([points, *[e[None] for e in extra]])
 
 
-def _mean_value_weights(corners: np.ndarray, points: np.ndarray):  # noqa: ANN202 - scipy
+def _mean_value_weights(corners: np.ndarray, points: np.ndarray) -> Any:
     from scipy import sparse
 
     rows, columns, values = [], [], []
@@ -242,13 +245,13 @@ def _mean_value_weights(corners: np.ndarray, points: np.ndarray):  # noqa: ANN20
     return _normalised(weights)
 
 
-def _normalised(weights):  # noqa: ANN001, ANN202 - scipy matrices
+def _normalised(weights: Any) -> Any:
     from scipy import sparse
 
     return sparse.diags(1.0 / np.asarray(weights.sum(1)).ravel()) @ weights
 
 
-def _solve(weights, loop: np.ndarray, boundary: np.ndarray, count: int):  # noqa: ANN001, ANN202
+def _solve(weights: Any, loop: np.ndarray, boundary: np.ndarray, count: int) -> np.ndarray:
     from scipy import sparse
     from scipy.sparse.linalg import splu
 
@@ -261,7 +264,7 @@ def _solve(weights, loop: np.ndarray, boundary: np.ndarray, count: int):  # noqa
     return uv
 
 
-def _reweight(weights, corners: np.ndarray, stretch: np.ndarray, area: np.ndarray):  # noqa: ANN001, ANN202
+def _reweight(weights: Any, corners: np.ndarray, stretch: np.ndarray, area: np.ndarray) -> Any:
     from scipy import sparse
 
     total, share = np.zeros(weights.shape[0]), np.zeros(weights.shape[0])

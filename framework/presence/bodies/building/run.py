@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from presence.bodies.body import Body
+from presence.bodies.building.anny_source import AnnySource
+from presence.bodies.building.annyx import BuildOptions, build_annyx
 from presence.bodies.building.atlas import Atlas, measure
 from presence.bodies.data import BodyData, read_body
 from presence.errors import AssetError
@@ -14,7 +16,7 @@ from presence.errors import AssetError
 
 def build_and_report(
     out: Path,
-    options,  # noqa: ANN001 - BuildOptions; its module loads only when used
+    options: BuildOptions,
     *,
     landmarks: Path | None = None,
     picture: Path | None = None,
@@ -24,7 +26,7 @@ def build_and_report(
 
     Args:
         out: body file to write.
-        options: a `BuildOptions`.
+        options: sizes and seed.
         landmarks: landmark map to take SMPL-X's face landmarks from.
         picture: where to draw the result, if anywhere.
         figures: compare the result with Anny, which takes about a minute.
@@ -35,7 +37,6 @@ def build_and_report(
     Raises:
         AssetError: the `anny` package is not installed.
     """
-    from presence.bodies.building.annyx import build_annyx
     from presence.bodies.building.landmarks import read_landmarks
     from presence.bodies.building.pack import write_body
 
@@ -84,10 +85,8 @@ def atlas_of(data: BodyData) -> Atlas:
     )
 
 
-def _open_anny():  # noqa: ANN202 - AnnySource; its module needs the anny package
+def _open_anny() -> AnnySource:
     try:
-        from presence.bodies.building.anny_source import AnnySource
-
         return AnnySource()
     except ModuleNotFoundError as error:
         raise AssetError(
@@ -95,7 +94,7 @@ def _open_anny():  # noqa: ANN202 - AnnySource; its module needs the anny packag
         ) from error
 
 
-def _figure_lines(source, body: Body) -> list[str]:  # noqa: ANN001
+def _figure_lines(source: AnnySource, body: Body) -> list[str]:
     from presence.bodies.building.figures import joint_figures, pose_figures, shape_figures
 
     lines = [f"shape, {k}: {v}" for k, v in shape_figures(source, body).items()]

@@ -163,7 +163,7 @@ class _Seams:
         for quarter in (0.25, 0.5, 0.75):
             score = np.abs(share - quarter) - 0.12 * single
             picks.append(int(score.argmin()))
-        return disk, tuple(picks)
+        return disk, (picks[0], picks[1], picks[2], picks[3])
 
     def sleeve(self, beyond: str, away: np.ndarray) -> tuple[Disk, Corners]:
         """Cuts a tube from its lower ring to its upper one, on the side that `away` points to."""
@@ -248,9 +248,7 @@ class _Seams:
                 heapq.heappush(queue, (cost + step * self.penalty(to, axis), to, at))
         raise ValueError(f"{self.piece}: no path from vertex {start} to its goal")
 
-    def penalty(
-        self, vertex: int, axis: tuple[np.ndarray, np.ndarray, np.ndarray] | None
-    ) -> float:
+    def penalty(self, vertex: int, axis: tuple[np.ndarray, np.ndarray, np.ndarray] | None) -> float:
         if axis is None:
             return 1.0
         point, direction, side = axis

@@ -59,9 +59,7 @@ def learn_shape(
     offsets = (details - mean).reshape(len(details), -1)
     basis = body_directions.reshape(mean.size, -1)
     residual = offsets - first.fit(details) @ basis.T
-    detail_directions = _principal(
-        residual.reshape(details.shape), detail_weights, num_details
-    )
+    detail_directions = _principal(residual.reshape(details.shape), detail_weights, num_details)
     directions = np.concatenate([body_directions, detail_directions], -1)
     return ShapeBasis(mean, directions)
 
