@@ -45,7 +45,8 @@ def files(scene, model, tmp_path_factory):
 
     TRACKERS.register_module(name="ToolTracker", module=ToolTracker, force=True)
     folder = tmp_path_factory.mktemp("files")
-    config = {"model": MODEL, "tracker": {"type": "ToolTracker"}}
+    pipeline = {"size": 128, "turntable": 6}
+    config = {"model": MODEL, "tracker": {"type": "ToolTracker"}, "pipeline": pipeline}
     (folder / "tiny.py").write_text("".join(f"{k} = {v!r}\n" for k, v in config.items()))
     weights = {name: value.half() for name, value in model.state_dict().items()}
     save_file(weights, folder / "tiny.safetensors", {"config": json.dumps(config), "format": "1"})
@@ -121,6 +122,8 @@ def test_bad_pictures(tool, files, tmp_path, kind):
             "Did you mean `ToolTracker`",
         ),
         (["--set", "model.map_size=64"], "give --config"),
+        (["--config", "{files}/tiny.py", "--set", "pipeline.turntable=no"], "pipeline.turntable"),
+        (["--config", "{files}/odd.py"], "Did you mean `turntable`"),
         (
             ["--config", "{files}/tiny.py", "--set", "model.encoder.out_channels=4"],
             "another config",
@@ -133,6 +136,8 @@ def test_bad_pictures(tool, files, tmp_path, kind):
 )
 def test_bad_configs_and_weights(tool, files, tmp_path, options, says):
     (files / "broken.py").write_text("model = dict(\n")
+    odd = (files / "tiny.py").read_text().replace("'turntable'", "'turntabel'")
+    (files / "odd.py").write_text(odd)
     whole = (files / "tiny.safetensors").read_bytes()
     (files / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
     given = [option.format(files=files) for option in options]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import copy
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from presence.errors import AssetError, ConfigError, InputError, PresenceError
+from presence.errors import AssetError, ConfigError, InputError, PresenceError, did_you_mean
 from presence.io.atomic import atomic_folder, write_text
 from presence.io.avatar import save_avatar
 from presence.io.images import has_cutout, load_portrait, save_png
@@ -231,7 +231,24 @@ def load_reconstructor(
     body = model.body if place.type == "cpu" else copy.deepcopy(model.body).to("cpu")
     tracker = TRACKERS.build(chosen, body=body)
     used = {"weights": Path(weights).name, "config": Path(config).name if config else "in weights"}
-    return Reconstructor(model, tracker, device=place, used=used, progress=progress)
+    options = _options(settings)
+    return Reconstructor(model, tracker, device=place, used=used, progress=progress, **options)
+
+
+def _options(settings: Mapping[str, Any]) -> dict[str, int]:
+    """The config's `pipeline` section; the window is as large as the training pictures."""
+    trained = (settings.get("data") or {}).get("train") or {}
+    options = {"size": trained.get("size", 512), **(settings.get("pipeline") or {})}
+    for key, value in options.items():
+        if key not in ("size", "turntable"):
+            known = ["size", "turntable"]
+            raise ConfigError(
+                f"config section `pipeline` has no option `{key}`."
+                f"{did_you_mean(key, known)} Options: {', '.join(known)}."
+            )
+        if not isinstance(value, int) or not 1 <= value <= 4096:
+            raise ConfigError(f"pipeline.{key} should be a whole number up to 4096, got {value!r}")
+    return options
 
 
 def reconstruct(
