@@ -44,9 +44,8 @@ def draw_backdrops(draws: Draws, views: int) -> BackdropLook:
 
 
 def _backdrop(draws: Draws) -> dict[str, np.ndarray]:
-    count = len(draws)
     plain = draws.chance("plain", 0.35)
-    first = saturated(draws, "first", (0.0, 0.45), (0.12, 0.98)) ** 2.2
+    first = saturated(draws, "first", (0.0, 0.4), (0.12, 0.98)) ** 2.2
     second = saturated(draws, "second", (0.0, 0.45), (0.08, 0.95)) ** 2.2
     related = draws.chance("related", 0.5)[:, None]
     second = np.where(related, first * draws.uniform("darker", 0.35, 1.2)[:, None], second)
@@ -69,10 +68,18 @@ def _backdrop(draws: Draws) -> dict[str, np.ndarray]:
         frequency=draws.uniform("frequency", 1.5, 9.0),
         offset=draws.uniform("offset", 0.0, 16.0, size=3),
         blob=blobs,
-        blob_color=draws.uniform("blob color", 0.05, 1.3, size=3 * BLOBS).reshape(count, BLOBS, 3),
+        blob_color=_muted(draws, "blob color", 0.05, 1.3, BLOBS),
         box=boxes,
-        box_color=draws.uniform("box color", 0.02, 0.7, size=3 * BOXES).reshape(count, BOXES, 3),
+        box_color=_muted(draws, "box color", 0.02, 0.7, BOXES),
     )
+
+
+def _muted(draws: Draws, name: str, low: float, high: float, count: int) -> np.ndarray:
+    """Returns colours [B count 3] that are mostly closer to grey than to a pure hue."""
+    color = draws.uniform(name, low, high, size=3 * count).reshape(len(draws), count, 3)
+    vivid = draws.uniform(f"{name} vividness") ** 2
+    grey = color.mean(-1, keepdims=True)
+    return grey + (color - grey) * (0.15 + 0.85 * vivid[:, None, None])
 
 
 def paint_backdrops(look: BackdropLook, noise: NoiseVolume, height: int, width: int) -> Tensor:

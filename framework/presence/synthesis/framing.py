@@ -13,7 +13,7 @@ from presence.synthesis.draws import Array, Draws
 from presence.synthesis.fields import struct_of
 
 # Framing number -> (share of the body's middle in the look-at height, picture height / stature).
-_FRAMING = ((0.0, 0.00, 0.235), (0.2, 0.12, 0.40), (0.4, 0.34, 0.62), (1.0, 0.93, 1.14))
+_FRAMING = ((0.0, 0.00, 0.235), (0.2, 0.12, 0.40), (0.4, 0.34, 0.62), (1.0, 0.93, 1.26))
 FRAMINGS = {"head": (0.0, 0.12), "half": (0.3, 0.52), "full": (0.92, 1.0), "any": (0.0, 1.0)}
 
 

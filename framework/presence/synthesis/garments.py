@@ -174,19 +174,29 @@ def _neck_field(
 ) -> Tensor:
     level = anchors["neck_y"] - 0.02
     tilt = 0.45 * (z - anchors["neck_z"])  # a collar stands higher at the back
-    # Only around the neck: the tops of the shoulders are as high as a low neckline.
-    crew = torch.maximum(neck - (y + tilt - level), x.abs() - 0.085 - 0.06 * look.neck_width)
+    half = 0.068 + 0.05 * look.neck_width
+    # The hole is round: nothing farther from the neck's axis is cut, however high it is.
+    around = _beside_neck(anchors, x, y, z, half)
+    crew = torch.maximum(neck - (y + tilt - level), around)
     front = z > anchors["neck_z"]
     # A vee's edges rise from its point towards the sides of the neck.
     above = y - (level - look.vee)
     width = 0.07 * look.neck_width + 0.02
     edge = (x.abs() * look.vee - above * width) / (look.vee.square() + width * width).sqrt()
     vee = torch.where(front & (look.vee > 0), torch.maximum(edge, -above), BARE)
-    wide = 0.06 + 0.09 * look.neck_width
     drop = torch.where(front, look.scoop, 0.35 * look.scoop).clamp_min(1e-3)
-    round_ = ((x / wide).square() + ((y + tilt - level).clamp(max=0.0) / drop).square()).sqrt()
-    round_ = torch.where(look.scoop > 0, (round_ - 1.0) * drop, BARE)
-    return torch.minimum(torch.minimum(crew, vee), round_)
+    wide = half + 0.012
+    low = ((x / wide).square() + ((y + tilt - level).clamp(max=0.0) / drop).square()).sqrt()
+    scoop = torch.where(look.scoop > 0, (low - 1.0) * drop, BARE)
+    return torch.minimum(torch.minimum(crew, vee), scoop)
+
+
+def _beside_neck(
+    anchors: dict[str, float], x: Tensor, y: Tensor, z: Tensor, radius: Tensor | float
+) -> Tensor:
+    """Returns how far shoulders are from a hole around the neck; the head does not count."""
+    around = (x.square() + (z - anchors["neck_z"]).square()).sqrt() - radius
+    return torch.where(y > anchors["neck_y"], -BARE, around)
 
 
 def outer_field(
@@ -196,7 +206,8 @@ def outer_field(
     scale = anchors["elbow_x"] - anchors["shoulder_x"]
     sleeve = (look.outer_sleeve - arm_length(anchors, x)) * scale
     tilt = 0.45 * (z - anchors["neck_z"])
-    neck = look.outer_neck + 0.02 - (y + tilt - anchors["neck_y"])
+    around = _beside_neck(anchors, x, y, z, 0.085)
+    neck = torch.maximum(look.outer_neck + 0.02 - (y + tilt - anchors["neck_y"]), around)
     top, low = anchors["neck_y"] - 0.03, anchors["hip_y"]
     down = ((top - y) / (top - low)).clamp(0.0, 1.5)
     gap = look.outer_open + (look.outer_open_low - look.outer_open) * down

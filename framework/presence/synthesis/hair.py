@@ -96,7 +96,7 @@ def draw_hair(
         opening=np.where(draws.chance("behind", 0.25), draws.uniform("back only", 1.3, 1.9),
                          draws.uniform("opening", 0.62, 1.0)),
         reach=np.where(long, draws.uniform("reach", 0.125, 0.17), 0.135 + big),
-        tucked=((hanging | tied) & draws.chance("tucked", np.where(tied, 0.9, 0.2))).astype(float),
+        tucked=((hanging | tied) & draws.chance("tucked", np.where(tied, 0.9, 0.12))).astype(float),
         recede=draws.normal("recede", 0.1) + np.where(
             short & (feminine < 0.5) & draws.chance("receding", 0.25), draws.uniform("r", 0.15, 0.5),
             0.0),

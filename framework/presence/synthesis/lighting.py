@@ -14,7 +14,7 @@ from presence.synthesis.anatomy import light_screen
 from presence.synthesis.draws import Array, Draws
 from presence.synthesis.fields import Beside, dot, smoothstep, struct_of, unit
 
-SHADOW_SIZE = 256
+SHADOW_SIZE = 320
 _BIAS, _SOFTNESS = 0.012, 0.03  # metres along the light
 
 # Real spherical harmonics times the cosine lobe's A_l / pi (Ramamoorthi & Hanrahan 2001), so

@@ -115,8 +115,21 @@ def _shadows(scene: Scene, rasterizer: MeshRasterizer) -> ShadowMaps:
     casting = torch.where(gone, torch.full_like(layers, torch.inf), layers)
     faces = torch.cat([f + k * vertices for k, f in enumerate(scene.faces)])
     toward = scene.recipe.light.toward.repeat_interleave(views, 0)
-    extent = layers[:, :, SKIN].flatten(0, 1)
+    extent = _in_frame(layers[:, :, SKIN], scene.camera).flatten(0, 1)
     return ShadowMaps(rasterizer, casting.reshape(-1, LAYERS * vertices, 3), faces, toward, extent)
+
+
+def _in_frame(vertices: Tensor, camera: Camera) -> Tensor:
+    """Returns vertices [B n V 3], those outside the picture moved to the others' mean.
+
+    Shadow maps then spend their texels on what can be seen.
+    """
+    px, depth = camera.project(vertices)
+    size = px.new_tensor([camera.width, camera.height])
+    inside = ((px > -0.1 * size) & (px < 1.1 * size)).all(-1) & (depth > 0.0)
+    count = inside.sum(-1, keepdim=True).clamp_min(1)[..., None]
+    middle = (vertices * inside[..., None]).sum(-2, keepdim=True) / count
+    return torch.where(inside[..., None], vertices, middle)
 
 
 def _materials(
@@ -178,11 +191,11 @@ def _hair(
     x, y, z = static[:3]
     ipd = anchors["ipd"]
     fy = (y - anchors["eye_y"]) / ipd
-    # Strands run down the sides and back over the top: noise is stretched along them.
-    up = smoothstep(1.1, 1.6, fy)
-    across = torch.stack([x, y * 0.14, z])
-    over = torch.stack([x, y, z * 0.14])
-    coordinates = mix(across, over, up)
+    # Strands run from front to back over the top, and down everywhere else: noise is
+    # stretched along them.
+    beside = smoothstep(0.5, 0.85, x.abs() / anchors["ear_x"])
+    over = torch.stack([x * (1.0 - 0.85 * beside), y * 0.14, z * (0.14 + 0.86 * beside)])
+    coordinates = mix(torch.stack([x, y * 0.14, z]), over, smoothstep(0.3, 0.9, fy))
     coarse = noise(coordinates * 95.0 + look.offset, slice(0, 1))[0]
     fine = noise(coordinates * 330.0 + look.offset, slice(1, 2))[0]
     lump = noise(static[:3] * look.curl_frequency * 2.6 + look.offset, slice(2, 3))[0]
@@ -190,7 +203,7 @@ def _hair(
     strand = mix(0.6 * coarse + 0.5 * fine, 0.5 * coarse + 0.7 * lump + 0.3 * fine, curly)
     down = smoothstep(1.5, -2.5, fy)
     color = mix(look.color, look.tip, down * look.hanging)
-    color = color * torch.exp(look.contrast * 0.75 * strand)
+    color = color * torch.exp(look.contrast * (0.75 - 0.5 * look.color[1]) * strand)
     edge = hair_field(look, anchors, x, y, z)
     depth = smoothstep(-0.2, 0.035, edge)
     beard = beard_field(look, anchors, x, y, z) > edge

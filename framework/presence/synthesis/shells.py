@@ -28,7 +28,7 @@ from presence.synthesis.noise import NoiseVolume
 
 SKIN, INNER, OUTER, HAIR = range(4)
 LAYERS = 4
-_CLIP = 0.06  # metres: fields are clipped so that a jump spoils at most one triangle
+_CLIP = 0.12  # metres: fields are clipped so that a jump spoils at most one triangle
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -149,9 +149,11 @@ def _locks(
     field = hair_field(look, anchors, x, y, z)
     top, behind = smoothstep(0.5, 1.5, fy), smoothstep(0.2, -1.0, fz)
     depth = look.base + look.top * top + (1 - top) * torch.maximum(look.side * (1 - behind), look.back * behind)
+    depth = depth * (1.0 - 0.65 * smoothstep(0.9, 1.6, fz) * smoothstep(1.6, 1.0, fy))
     on_body = smoothstep(anchors["chin_y"], anchors["neck_y"], y)
     depth = depth + (look.drape - depth) * on_body
-    depth = depth * (0.12 + 0.88 * smoothstep(-0.002, 0.022 + 0.9 * depth, field))
+    rise = 0.022 + 0.9 * depth * torch.maximum(smoothstep(0.2, 1.0, fy), 1.0 - look.hanging)
+    depth = depth * (0.12 + 0.88 * smoothstep(-0.002, rise, field))
     depth = depth + _bun(look, anchors, x, y, z)
     depth = depth + _curls(rest, look, noise) * smoothstep(0.0, 0.02, field)
     beard = beard_field(look, anchors, x, y, z)
@@ -190,7 +192,7 @@ def _curtain(anatomy: Anatomy, rest: Tensor, look: Beside, center: Tensor) -> Te
     inwards = 1.0 - 3.0 * fall  # big hair is round: widest at the ears
     wide = anchors["ear_x"] * 0.95 + 0.9 * look.side * inwards + 0.16 * fall
     wide = wide + behind * (0.022 + 0.7 * look.back * inwards)
-    below = smoothstep(anchors["ear_y"], anchors["ear_y"] - 0.05, y)
+    below = smoothstep(anchors["ear_y"] + 0.02, anchors["ear_y"] - 0.03, y)
     push = (wide - radius).clamp_min(0.0) * below * look.hanging
     return torch.nn.functional.normalize(flat, dim=-1) * push[..., None]
 

@@ -19,7 +19,7 @@ from presence.synthesis.shells import HAIR, INNER, LAYERS, OUTER, SKIN, Shells
 _NOWHERE = 1e6  # px: a vertex out there makes rasterizers drop its faces
 # A face is dropped when a corner is farther outside than any edge is long, so no cut is lost.
 _DROP = {INNER: -0.05, OUTER: -0.05, HAIR: -0.03}
-_COVERED = 0.03  # metres inside a garment from which what is beneath is never seen
+_COVERED = 0.09  # metres inside a garment from which what is beneath is never seen
 
 
 @dataclasses.dataclass(frozen=True)
