@@ -29,7 +29,9 @@ def _image(picture):
 
 
 def test_psnr_agrees_with_skimage(pair):
-    expected = [peak_signal_noise_ratio(_image(t), _image(p), data_range=1.0) for p, t in zip(*pair)]
+    expected = [
+        peak_signal_noise_ratio(_image(t), _image(p), data_range=1.0) for p, t in zip(*pair)
+    ]
     np.testing.assert_allclose(psnr(*pair).numpy(), expected, atol=1e-5)
 
 

@@ -5,7 +5,9 @@ A loader can start at any step, so a resumed run sees the data it would have see
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -25,7 +27,10 @@ class BatchSource(Protocol):
     def batch(
         self, step: int, batch_size: int, device: torch.device, rank: int = 0, world: int = 1
     ) -> TrainSample:
-        """Returns batch number `step` of process `rank` of `world`; the same one every time."""
+        """Returns batch number `step` of process `rank` of `world`; the same one every time.
+
+        It neither reads nor changes the global random state, as it may run in another thread.
+        """
 
 
 class BatchLoader:
@@ -37,6 +42,8 @@ class BatchLoader:
         device: where they are made.
         rank: number of this process.
         world: number of processes.
+        prefetch: make the next batch in a second thread while the current one is used. On the
+            CPU that keeps a second core busy; on CUDA the launches would only queue up.
     """
 
     def __init__(
@@ -46,18 +53,26 @@ class BatchLoader:
         device: torch.device,
         rank: int = 0,
         world: int = 1,
+        *,
+        prefetch: bool = False,
     ) -> None:
-        self.dataset, self.batch_size = source, batch_size
+        self.dataset, self.batch_size, self.prefetch = source, batch_size, prefetch
         self._device, self._rank, self._world = device, rank, world
 
     def iterate(self, start: int = 0) -> Iterator[TrainSample]:
         """Yields batches for ever, from step `start` on."""
-        step = start
-        while True:
-            yield self.dataset.batch(
-                step, self.batch_size, self._device, rank=self._rank, world=self._world
-            )
-            step += 1
+        if not self.prefetch:
+            yield from map(self._make, itertools.count(start))
+        with ThreadPoolExecutor(1, thread_name_prefix="prefetch") as pool:
+            coming = pool.submit(self._make, start)
+            for step in itertools.count(start + 1):
+                sample, coming = coming.result(), pool.submit(self._make, step)
+                yield sample
+
+    def _make(self, step: int) -> TrainSample:
+        return self.dataset.batch(
+            step, self.batch_size, self._device, rank=self._rank, world=self._world
+        )
 
 
 class IndexLoader:
@@ -195,6 +210,7 @@ def build_loader(
     *,
     seed: int = 0,
     workers: int = 0,
+    prefetch: bool = False,
 ) -> BatchLoader | IndexLoader:
     """Returns the loader that fits a source: one that makes batches, or a map-style data set.
 
@@ -202,7 +218,7 @@ def build_loader(
         ConfigError: the source is neither.
     """
     if isinstance(source, BatchSource):
-        return BatchLoader(source, batch_size, device, rank, world)
+        return BatchLoader(source, batch_size, device, rank, world, prefetch=prefetch)
     if hasattr(source, "__getitem__") and hasattr(source, "__len__"):
         return IndexLoader(source, batch_size, device, rank, world, seed=seed, workers=workers)
     raise ConfigError(

@@ -125,6 +125,8 @@ class TrainSettings:
         device: "auto" takes CUDA where there is one.
         precision: autocast type of the networks; geometry and rendering stay in float32.
         workers: DataLoader processes for map-style data sets.
+        prefetch: on the CPU, make the next batch in a second thread; torch then uses half of
+            its threads for each.
         custom_hooks: configs of further mmengine hooks.
     """
 
@@ -138,6 +140,7 @@ class TrainSettings:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["bf16", "fp32"] = "bf16"
     workers: int = 0
+    prefetch: bool = True
     custom_hooks: tuple[Mapping[str, Any], ...] = ()
 
     @classmethod

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
+import numpy as np
 import torch
 
 from presence.engine.data import BatchSource
@@ -66,7 +68,11 @@ def _check_sample(dataset: Any, sample: TrainSample) -> None:
 
 def _check_batches(dataset: BatchSource, device: str) -> None:
     where = torch.device(device)
+    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
     first = dataset.batch(3, 2, where)
+    after = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
+    untouched = torch.equal(before[0], after[0]) and before[1:] == after[1:]
+    require(untouched, dataset, "batches leave the global random state alone")
     require(first.batch_shape == (2,), dataset, "a batch of two has batch axis [2]")
     require(first.device.type == where.type, dataset, f"a batch should be made on {device}")
     _check_sample(dataset, first)
