@@ -33,6 +33,7 @@ model = dict(
         merge=2,  # * four cells a token: attention that two CPU cores can afford
         cell_width=192,
         refine_blocks=2,
+        hidden=128,  # half of the paper's: the heads run for every texel
         texel_rgb=True,  # * no pretraining: detail is copied, not memorised
         mask_ratio=0.5,
     ),

@@ -199,8 +199,9 @@ class DualUVDecoder(Decoder):
 
 # Neighbouring Gaussians one spacing apart with a deviation of 0.6 spacings leave no gaps.
 _SCALE_BIAS = math.log(0.6)
-# Opacities start at the value that the regulariser pulls them to, 0.8 (Eq. 13).
-_OPACITY_BIAS = math.log(0.8 / 0.2)
+# Opacities start a little above the 0.8 that the regulariser pulls them to (Eq. 13): overlapping
+# neighbours of 0.9 let almost nothing through.
+_OPACITY_BIAS = math.log(0.9 / 0.1)
 
 
 class AttributeHeads(nn.Module):

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler
 
+from presence.engine.producer import produced_batches
 from presence.engine.seed import mix
 from presence.errors import ConfigError
 from presence.interfaces import SampleSource
@@ -42,8 +43,8 @@ class BatchLoader:
         device: where they are made.
         rank: number of this process.
         world: number of processes.
-        prefetch: make the next batch in a second thread while the current one is used. On the
-            CPU that keeps a second core busy; on CUDA the launches would only queue up.
+        prefetch: make the next batches while the current one is used: in a second thread on the
+            CPU, in a process of its own on CUDA (see `presence.engine.producer`).
     """
 
     def __init__(
@@ -63,6 +64,10 @@ class BatchLoader:
         """Yields batches for ever, from step `start` on."""
         if not self.prefetch:
             yield from map(self._make, itertools.count(start))
+        if self._device.type == "cuda":
+            yield from produced_batches(
+                self.dataset, self.batch_size, self._device, self._rank, self._world, start
+            )
         with ThreadPoolExecutor(1, thread_name_prefix="prefetch") as pool:
             coming = pool.submit(self._make, start)
             for step in itertools.count(start + 1):

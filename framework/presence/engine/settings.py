@@ -125,8 +125,8 @@ class TrainSettings:
         device: "auto" takes CUDA where there is one.
         precision: autocast type of the networks; geometry and rendering stay in float32.
         workers: DataLoader processes for map-style data sets.
-        prefetch: on the CPU, make the next batch in a second thread; torch then uses half of
-            its threads for each.
+        prefetch: make the next batches while the current one is used: on the CPU in a second
+            thread (torch then uses half of its threads for each), on CUDA in another process.
         custom_hooks: configs of further mmengine hooks.
     """
 

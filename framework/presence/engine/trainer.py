@@ -156,7 +156,7 @@ def _build_runner(config: Any, settings: TrainSettings, process: Process, folder
         process.world,
         seed=settings.seed,
         workers=settings.workers,
-        prefetch=settings.prefetch and process.device.type == "cpu",
+        prefetch=settings.prefetch,
     )
     if val_source is not None:
         val_source = RememberedSource(val_source)

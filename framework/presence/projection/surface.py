@@ -80,7 +80,7 @@ class SurfaceMap(nn.Module):
 
     def from_map(self, maps: Tensor) -> Tensor:
         """Gathers the points' values [... N C] from maps [... C S S]."""
-        return maps.flatten(-2)[..., self.texels].transpose(-1, -2)
+        return maps.flatten(-2).index_select(-1, self.texels).transpose(-1, -2)
 
     def tangent_frames(self, vertices: Tensor) -> tuple[Tensor, Tensor]:
         """Returns frames and spacing of the points on a mesh [... V 3].

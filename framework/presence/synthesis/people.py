@@ -31,7 +31,7 @@ from presence.synthesis.skin import SkinLook, draw_skin
 from presence.synthesis.visible import dropped, find_visible, layer_faces, pose_layers
 
 # Picture samples worked on together, on the CPU and on a GPU: bounds memory, changes nothing else.
-_SAMPLES_AT_ONCE = (2**20, 2**24)
+_SAMPLES_AT_ONCE = (2**20, 2**26)
 Yaw = tuple[tuple[float, float, float], ...]
 
 FIRST_SEED = {"test": 0, "val": 500_000, "train": 1_000_000}
@@ -181,12 +181,11 @@ class ProceduralPeople(nn.Module):
         camera = place_cameras(
             recipe.viewpoint, mesh, recipe.body.pose[..., 0, 1], height, width
         )
-        neutral = self.body.rest_vertices(
-            recipe.body.betas[:, 0], torch.zeros_like(recipe.body.expression[:, 0])
-        )
+        betas = recipe.body.betas[:, 0]
+        neutral = self.body.rest_vertices(betas, torch.zeros_like(recipe.body.expression[:, 0]))
         faces = self.body.topology.faces
         shells = build_shells(
-            self.anatomy, faces, neutral, recipe.garments, recipe.hair, self.noise
+            self.anatomy, faces, neutral, betas, recipe.garments, recipe.hair, self.noise
         )
         layers = pose_layers(mesh, shells)
         each = layer_faces(self.anatomy, faces)
@@ -196,7 +195,7 @@ class ProceduralPeople(nn.Module):
             self.anatomy, recipe.garments, recipe.hair, self.noise,
         )  # fmt: skip
         scene = Scene(recipe, layers, each, cut, shells, camera, self.anatomy, mesh.skin_rotations)
-        light = shade(scene, surface, faces, self.rasterizer, self.noise, self.glyphs)
+        light = shade(scene, surface, self.rasterizer, self.noise, self.glyphs)
         portrait = self._picture(recipe, surface.pixel, surface.picture, light, size)
         return View(portrait=portrait, body=recipe.body, camera=camera)
 

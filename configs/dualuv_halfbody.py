@@ -1,0 +1,35 @@
+"""Dual-UV on open components, half-body dominated procedural people: the default checkpoint.
+
+Trains on one GPU: `python tools/train.py configs/dualuv_halfbody.py`, or on several with
+`torchrun --nproc_per_node N tools/train.py configs/dualuv_halfbody.py --launcher pytorch`.
+"""
+
+_base_ = ["./_base_/runtime.py", "./_base_/schedule.py", "./_base_/dualuv_open.py"]
+
+data = dict(
+    train=dict(
+        type="ProceduralPeopleDataset",
+        split="train",
+        body="annyx",
+        size=512,
+        repose_probability=0.3,
+    ),
+    val=dict(
+        type="ProceduralPeopleDataset",
+        split="val",
+        num_subjects=100,
+        size=512,
+        target_yaw_range=(30, 60),
+    ),
+    test=dict(
+        type="ProceduralPeopleDataset",
+        split="test",
+        num_subjects=100,
+        size=512,
+        target_yaw_range=(30, 60),
+    ),
+)
+schedule = dict(iterations=6000, batch_size=12, warmup=200, final_ratio=0.02)
+optimizer = dict(lr=4e-4)  # a small decoder and no pretrained encoder: above the paper's 1e-4
+validation = dict(interval=2000, subjects=32, batch_size=8)
+checkpoints = dict(interval=500, keep=2)
