@@ -112,9 +112,10 @@ def test_layers_turn_with_the_body(people):
     """Turning the whole body turns clothes and hair rigidly."""
     recipe = people.draw([31], 1)
     body, faces = people.body, people.body.topology.faces
-    neutral = body.rest_vertices(recipe.body.betas[:, 0], 0 * recipe.body.expression[:, 0])
+    betas = recipe.body.betas[:, 0]
+    neutral = body.rest_vertices(betas, 0 * recipe.body.expression[:, 0])
     shells = build_shells(
-        people.anatomy, faces, neutral, recipe.garments, recipe.hair, people.noise
+        people.anatomy, faces, neutral, betas, recipe.garments, recipe.hair, people.noise
     )
     pose = recipe.body.pose.clone()
     pose[..., 0, :] = 0.0
@@ -132,9 +133,10 @@ def test_layers_turn_with_the_body(people):
 def test_clothes_stand_off_the_skin(people):
     recipe = people.draw(range(41, 45), 1)
     body, faces = people.body, people.body.topology.faces
-    neutral = body.rest_vertices(recipe.body.betas[:, 0], 0 * recipe.body.expression[:, 0])
+    betas = recipe.body.betas[:, 0]
+    neutral = body.rest_vertices(betas, 0 * recipe.body.expression[:, 0])
     shells = build_shells(
-        people.anatomy, faces, neutral, recipe.garments, recipe.hair, people.noise
+        people.anatomy, faces, neutral, betas, recipe.garments, recipe.hair, people.noise
     )
     out = (shells.offsets * vertex_normals(neutral, faces)[:, None]).sum(-1)
     torso = body.vertex_parts["torso"]

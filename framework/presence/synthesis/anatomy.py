@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
+from scipy import sparse
 from torch import Tensor, nn
 
 from presence.geometry import vertex_normals
@@ -17,7 +19,7 @@ from presence.interfaces import Body, MeshRasterizer
 
 HAND_JOINTS = (20, 21, *range(25, 55))
 STATIC = ("x", "y", "z", "occlusion", "eye", "inside", "palm", "drape")
-_NEIGHBOURS = 10
+SMOOTHING_STEPS = (12, 26)
 
 
 class Anatomy(nn.Module):
@@ -41,8 +43,8 @@ class Anatomy(nn.Module):
 
     static: Tensor
     joints: Tensor
-    neighbours: Tensor
-    neighbour_weights: Tensor
+    smooth_template: Tensor
+    smooth_shapes: Tensor
     height_direction: Tensor
 
     def __init__(self, body: Body, rasterizer: MeshRasterizer) -> None:
@@ -54,17 +56,15 @@ class Anatomy(nn.Module):
         self.anchors = _anchors(vertices, rest.joints, parts, _actions(body))
         self._keep("joints", rest.joints)
         self._keep("static", _static(body, vertices, self.anchors, rasterizer))
-        table, weights = _neighbours(faces, body.topology.num_vertices)
-        self._keep("neighbours", table)
-        self._keep("neighbour_weights", weights)
+        template, shapes = _smooth_shapes(body)
+        self._keep("smooth_template", template)
+        self._keep("smooth_shapes", shapes)
         top, bottom = int(vertices[:, 1].argmax()), int(vertices[:, 1].argmin())
         self.height = float(vertices[top, 1] - vertices[bottom, 1])
         self._keep("height_direction", _stature_gradient(body, top, bottom))
         for name, mask in _face_sets(faces, vertices, parts, self.anchors).items():
             self._keep(f"{name}_faces", faces[mask])
         self.brow = int(_brow_vertex(vertices, parts, self.anchors))
-        drape = self.smoothed(self.static[None, :, 7:], 4)[0, :, 0]
-        self.static[:, STATIC.index("drape")] = drape
         scalp = vertices[:, 1] > self.anchors["eye_y"] + 0.2 * self.anchors["ipd"]
         self._keep("scalp", torch.nonzero(scalp)[:, 0])
 
@@ -76,14 +76,45 @@ class Anatomy(nn.Module):
         """Template x, y and z, [1 V] each."""
         return tuple(self.static[None, :, k] for k in range(3))  # type: ignore[return-value]
 
-    def smoothed(self, vertices: Tensor, steps: int) -> Tensor:
-        """Averages vertices [B V 3] with their neighbours, `steps` times."""
-        count, flat = len(self.neighbours), self.neighbours.flatten()
-        for _ in range(steps):
-            around = vertices.index_select(1, flat).unflatten(1, (count, -1))  # [B V n C]
-            mean = torch.einsum("bvnc,vn->bvc", around, self.neighbour_weights)
-            vertices = torch.lerp(vertices, mean, 0.7)
-        return vertices
+    def smooth_rest(self, betas: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the rest mesh [B V 3] of shapes [B S], smoothed a little and a lot."""
+        flat = torch.addmm(self.smooth_template.flatten(), betas, self.smooth_shapes)
+        both = flat.unflatten(1, (2, -1, 3))
+        return both[:, 0], both[:, 1]
+
+
+def _smooth_shapes(body: Body) -> tuple[Tensor, Tensor]:
+    """Returns the smoothed template [2 V 3] and shape directions [S 2V3].
+
+    Smoothing is linear in the vertices, and the rest mesh in its shape coefficients, so
+    smoothing the directions once replaces smoothing every person.
+    """
+    count = body.num_betas
+    params = body.default_params((count + 1,))
+    betas = torch.zeros_like(params.betas)
+    betas[1:] = torch.eye(count, device=betas.device)
+    rest = body(params.replace(betas=betas)).rest_vertices  # [S+1 V 3]
+    columns = rest.movedim(0, 1).flatten(1).double().cpu().numpy()  # [V (S+1)3]
+    levels, matrix, done = [], _averaging(body.topology.faces.cpu().numpy()), 0
+    for steps in SMOOTHING_STEPS:
+        for _ in range(steps - done):
+            columns = matrix @ columns
+        done = steps
+        levels.append(torch.from_numpy(columns).float().unflatten(1, (count + 1, 3)))
+    levels = torch.stack(levels, 1).movedim(2, 0).movedim(2, 1).to(rest)  # [S+1 2 V 3]
+    return levels[0], (levels[1:] - levels[:1]).flatten(1)
+
+
+def _averaging(faces: np.ndarray) -> sparse.csr_matrix:
+    """Returns the matrix [V V] of one smoothing step: mostly the mean of the neighbours."""
+    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    edges = np.unique(np.concatenate([edges, edges[:, ::-1]]), axis=0)
+    count = int(faces.max()) + 1
+    degree = np.bincount(edges[:, 0], minlength=count)
+    share = 0.7 / degree[edges[:, 0]]
+    neighbours = sparse.csr_matrix((share, (edges[:, 0], edges[:, 1])), shape=(count, count))
+    own = np.where(degree > 0, 0.3, 1.0)
+    return neighbours + sparse.diags(own, format="csr")
 
 
 def _actions(body: Body) -> dict[str, Tensor]:
@@ -161,7 +192,11 @@ def _static(
     flags["inside"][parts["mouth_interior"]] = 1.0
     weights = body.weights
     normals = vertex_normals(vertices, body.topology.faces)
-    flags["drape"] = _drape(vertices, anchors)
+    gap = _drape(vertices, anchors).double().cpu().numpy()
+    matrix = _averaging(body.topology.faces.cpu().numpy())
+    for _ in range(4):
+        gap = matrix @ gap
+    flags["drape"] = torch.from_numpy(gap).to(vertices)
     flags["palm"] = weights[:, list(HAND_JOINTS)].sum(-1) * (-normals[:, 1]).clamp(0, 1)
     flags["occlusion"] = _openness(body, rasterizer)
     return torch.stack([flags[name] for name in STATIC], -1)
@@ -255,22 +290,6 @@ def light_screen(points: Tensor, toward: Tensor, extent: Tensor, size: int) -> T
     low, high = frame.amin(1, keepdim=True), frame.amax(1, keepdim=True)
     scale = (size - 2) / (high - low).amax(-1, keepdim=True).clamp_min(1e-3)
     return torch.cat([(flat[..., :2] - low) * scale + 1.0, flat[..., 2:]], -1)
-
-
-def _neighbours(faces: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Returns up to `_NEIGHBOURS` neighbours [V n] of each vertex and their weights [V n]."""
-    edges = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-    edges = torch.unique(torch.cat([edges, edges.flip(1)]), dim=0)
-    source, target = edges.cpu().unbind(1)
-    first = torch.searchsorted(source.contiguous(), torch.arange(count))
-    rank = torch.arange(len(source)) - first[source]
-    kept = rank < _NEIGHBOURS
-    table = torch.arange(count)[:, None].repeat(1, _NEIGHBOURS)
-    weights = torch.zeros(count, _NEIGHBOURS)
-    table[source[kept], rank[kept]] = target[kept]
-    weights[source[kept], rank[kept]] = 1.0
-    weights = weights / weights.sum(1, keepdim=True).clamp_min(1.0)
-    return table.to(faces.device), weights.to(faces.device)
 
 
 def _stature_gradient(body: Body, top: int, bottom: int) -> Tensor:

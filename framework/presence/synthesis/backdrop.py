@@ -97,12 +97,18 @@ def paint_backdrops(look: BackdropLook, noise: NoiseVolume, height: int, width: 
     soft = 0.4 * wide(look.blur).clamp(max=0.08)
     for k in range(look.box.shape[-2]):
         cx, cy, w, h, amount = (wide(look.box[..., k, j]) for j in range(5))
-        inside = smoothstep(soft, -soft, (x - cx).abs() - w) * smoothstep(soft, -soft, (y - cy).abs() - h)
-        picture = _blend(picture, look.box_color[..., k, :, None, None], inside * amount.clamp_min(0))
+        inside = smoothstep(soft, -soft, (x - cx).abs() - w) * smoothstep(
+            soft, -soft, (y - cy).abs() - h
+        )
+        picture = _blend(
+            picture, look.box_color[..., k, :, None, None], inside * amount.clamp_min(0)
+        )
     for k in range(look.blob.shape[-2]):
         cx, cy, r, amount = (wide(look.blob[..., k, j]) for j in range(4))
         near = smoothstep(r, 0.6 * r, ((x - cx).square() + (y - cy).square()).sqrt())
-        picture = _blend(picture, look.blob_color[..., k, :, None, None], near * amount.clamp_min(0))
+        picture = _blend(
+            picture, look.blob_color[..., k, :, None, None], near * amount.clamp_min(0)
+        )
     grid = torch.stack([x.expand(height, width), y.expand(height, width), 0 * (x + y)])
     points = grid * look.frequency[..., None, None, None] + look.offset[..., None, None]
     shade = noise(points.movedim(2, 0).reshape(3, -1), slice(3, 4))

@@ -9,6 +9,7 @@ properties when a new one is added to the recipe.
 from __future__ import annotations
 
 import copy
+import threading
 import zlib
 from collections.abc import Sequence
 
@@ -38,17 +39,24 @@ class _Columns:
     """
 
     def __init__(self) -> None:
-        self.places: dict[tuple[str, int], tuple[int, int]] = {}
         self.tags = np.zeros(0, np.uint64)
+        self._places: dict[tuple[str, int], tuple[int, int]] = {}
+        self._lock = threading.Lock()  # batches may be drawn ahead in another thread
 
-    def add(self, name: str, size: int) -> tuple[int, int]:
-        key = (name, size)
-        if key not in self.places:
-            tag = np.full(1, zlib.crc32(name.encode()), np.uint64)
-            steps = np.arange(max(size, 1), dtype=np.uint64) * np.uint64(0xD1342543DE82EF95)
-            self.places[key] = (len(self.tags), len(self.tags) + max(size, 1))
-            self.tags = np.concatenate([self.tags, splitmix64(tag) + steps])
-        return self.places[key]
+    def place(self, name: str, size: int) -> tuple[int, int]:
+        """Returns the first and past-the-last column of a name, a new one for a new name."""
+        found = self._places.get((name, size))
+        return found if found is not None else self._add(name, size)
+
+    def _add(self, name: str, size: int) -> tuple[int, int]:
+        with self._lock:
+            if (name, size) not in self._places:
+                first, count = len(self.tags), max(size, 1)
+                tag = splitmix64(np.full(1, zlib.crc32(name.encode()), np.uint64))
+                steps = np.arange(count, dtype=np.uint64) * np.uint64(0xD1342543DE82EF95)
+                self.tags = np.concatenate([self.tags, tag + steps])
+                self._places[name, size] = (first, first + count)
+            return self._places[name, size]
 
 
 _COLUMNS = _Columns()
@@ -83,7 +91,7 @@ class Draws:
         return hash_uniform(self._keys[:, None] + tags[None])
 
     def _unit(self, name: str, size: int) -> Array:
-        first, last = _COLUMNS.add(self.scope + name, size)
+        first, last = _COLUMNS.place(self.scope + name, size)
         if last > self._tables[0].shape[1]:
             new = self._hashed(_COLUMNS.tags[self._tables[0].shape[1] :])
             self._tables[0] = np.concatenate([self._tables[0], new], 1)

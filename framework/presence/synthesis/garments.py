@@ -125,9 +125,7 @@ def _necklines(draws: Draws, suit: Array, feminine: Array) -> dict[str, Array]:
     )  # fmt: skip
 
 
-def _outer(
-    draws: Draws, worn: Array, anchors: dict[str, float], loose: Array
-) -> dict[str, Array]:
+def _outer(draws: Draws, worn: Array, anchors: dict[str, float], loose: Array) -> dict[str, Array]:
     hip, knee = anchors["hip_y"], anchors["knee_y"]
     coat = draws.chance("coat", 0.2)
     closed = draws.chance("closed", 0.3)
@@ -157,9 +155,7 @@ def arm_length(anchors: dict[str, float], x: Tensor) -> Tensor:
     return torch.where(upper < 1.0, upper, 1.0 + (reach - elbow) / (wrist - elbow))
 
 
-def inner_field(
-    look: Beside, anchors: dict[str, float], x: Tensor, y: Tensor, z: Tensor
-) -> Tensor:
+def inner_field(look: Beside, anchors: dict[str, float], x: Tensor, y: Tensor, z: Tensor) -> Tensor:
     """Returns how far (about metres) points lie inside the inner layer: top, legs and shoes."""
     scale = anchors["elbow_x"] - anchors["shoulder_x"]
     sleeve = (look.sleeve - arm_length(anchors, x)) * scale
@@ -199,9 +195,7 @@ def _beside_neck(
     return torch.where(y > anchors["neck_y"], -BARE, around)
 
 
-def outer_field(
-    look: Beside, anchors: dict[str, float], x: Tensor, y: Tensor, z: Tensor
-) -> Tensor:
+def outer_field(look: Beside, anchors: dict[str, float], x: Tensor, y: Tensor, z: Tensor) -> Tensor:
     """Returns how far (about metres) points lie inside the jacket, coat or vest."""
     scale = anchors["elbow_x"] - anchors["shoulder_x"]
     sleeve = (look.outer_sleeve - arm_length(anchors, x)) * scale

@@ -136,14 +136,14 @@ def draw_hair(
     return look, np.where(bald, draws.uniform("shadow", 0.0, 0.15), shaved)
 
 
-def hair_field(
-    look: Beside, anchors: dict[str, float], x: Tensor, y: Tensor, z: Tensor
-) -> Tensor:
+def hair_field(look: Beside, anchors: dict[str, float], x: Tensor, y: Tensor, z: Tensor) -> Tensor:
     """Returns how far (about metres) template points lie inside the hair."""
     ipd = anchors["ipd"]
     fy, fz = (y - anchors["eye_y"]) / ipd, (z - anchors["ear_z"]) / ipd
     front = _hairline(look, x / ipd, fy, fz)
-    low = fy - polyline(fz, ((-1.0, -1.25), (-0.55, -0.9), (-0.3, 0.32), (0.25, 0.36), (0.45, -0.3)))
+    low = fy - polyline(
+        fz, ((-1.0, -1.25), (-0.55, -0.9), (-0.3, 0.32), (0.25, 0.36), (0.45, -0.3))
+    )
     short = torch.minimum(front, low) * ipd
     turn = torch.atan2(x.abs(), z - anchors["neck_z"])
     curtain = (turn - look.opening) * 0.08
@@ -165,7 +165,8 @@ def _hairline(look: Beside, sx: Tensor, fy: Tensor, fz: Tensor) -> Tensor:
     centre = smoothstep(1.05, 0.75, sx.abs())
     raised = fy + look.fringe * sweep * centre - look.recede * smoothstep(0.1, 0.9, fy)
     line = polyline(
-        raised, ((-0.2, 0.42), (0.3, 0.5), (0.55, 0.72), (0.85, 1.05), (1.1, 1.4), (1.28, 1.8), (1.5, 2.8))
+        raised,
+        ((-0.2, 0.42), (0.3, 0.5), (0.55, 0.72), (0.85, 1.05), (1.1, 1.4), (1.28, 1.8), (1.5, 2.8)),
     )
     return (line - fz) * 0.75
 
@@ -174,14 +175,16 @@ def shaved_scalp(anchors: dict[str, float], x: Tensor, y: Tensor, z: Tensor) -> 
     """Returns where [P] short stubble shows on a shaved head, 0..1."""
     ipd = anchors["ipd"]
     fy, fz = (y - anchors["eye_y"]) / ipd, (z - anchors["ear_z"]) / ipd
-    line = polyline(fy, ((0.3, 0.5), (0.55, 0.72), (0.85, 1.05), (1.1, 1.4), (1.28, 1.8), (1.5, 2.8)))
-    low = fy - polyline(fz, ((-1.0, -1.25), (-0.55, -0.9), (-0.3, 0.32), (0.25, 0.36), (0.45, -0.3)))
+    line = polyline(
+        fy, ((0.3, 0.5), (0.55, 0.72), (0.85, 1.05), (1.1, 1.4), (1.28, 1.8), (1.5, 2.8))
+    )
+    low = fy - polyline(
+        fz, ((-1.0, -1.25), (-0.55, -0.9), (-0.3, 0.32), (0.25, 0.36), (0.45, -0.3))
+    )
     return smoothstep(-0.15, 0.4, torch.minimum((line - fz) * 0.75, low))
 
 
-def beard_field(
-    look: Beside, anchors: dict[str, float], x: Tensor, y: Tensor, z: Tensor
-) -> Tensor:
+def beard_field(look: Beside, anchors: dict[str, float], x: Tensor, y: Tensor, z: Tensor) -> Tensor:
     """Returns how far (m) template points lie inside a beard that stands off the skin."""
     field = beard_region(anchors, x, y, z) - 0.004
     above_lip = (y - anchors["mouth_y"]) - 0.05 * anchors["ipd"]

@@ -42,7 +42,9 @@ def shade_cloth(
     albedo = _decals(albedo, decals, subject, slot, anchors, static, glyphs)
     albedo = _trims(look, cut, albedo, slot, edge, x, y, z)
     fine = noise(static[:3] * look.weave_frequency + look.offset, slice(1, 2))[0]
-    ribs = torch.sin(u * look.weave_frequency * 4.0) * smoothstep(420.0, 300.0, look.weave_frequency)
+    ribs = torch.sin(u * look.weave_frequency * 4.0) * smoothstep(
+        420.0, 300.0, look.weave_frequency
+    )
     albedo = albedo * (1.0 + look.weave * (0.6 * fine + 0.35 * ribs)).clamp_min(0.2)
     albedo = albedo * (1.0 + look.wear * broad[3]).clamp(0.3, 1.8)
     creases = 1.0 - 0.22 * look.crease * smoothstep(0.35, 0.0, broad[2].abs()) * smoothstep(
@@ -184,6 +186,8 @@ def _content(look: Beside, u: Tensor, v: Tensor, glyphs: Glyphs) -> tuple[Tensor
     ink = torch.where(look.content == 0, text, rings)
     ink = torch.where(look.content == 2, rays * (radius < 0.75), ink)
     ink = torch.where(look.content == 3, emblem, ink)
-    rim = smoothstep(0.82, 0.86, torch.where(look.shape == 0, radius, torch.maximum(u.abs(), v.abs())))
+    rim = smoothstep(
+        0.82, 0.86, torch.where(look.shape == 0, radius, torch.maximum(u.abs(), v.abs()))
+    )
     paint = mix(mix(look.ground, look.ink, ink), look.third, rim * look.filled)
     return paint, torch.maximum(look.filled, ink)

@@ -178,9 +178,7 @@ class ProceduralPeople(nn.Module):
         height, width = size
         fine = self.supersample
         mesh = self.body(recipe.body)
-        camera = place_cameras(
-            recipe.viewpoint, mesh, recipe.body.pose[..., 0, 1], height, width
-        )
+        camera = place_cameras(recipe.viewpoint, mesh, recipe.body.pose[..., 0, 1], height, width)
         betas = recipe.body.betas[:, 0]
         neutral = self.body.rest_vertices(betas, torch.zeros_like(recipe.body.expression[:, 0]))
         faces = self.body.topology.faces

@@ -56,8 +56,11 @@ def _torso(pose: Array, draws: Draws) -> None:
     wide = np.where(draws.chance("looks away", 0.2), 2.2, 1.0)
     nod, yaw, tilt = (draws.normal(k, s) * wide for k, s in (("nod", 7), ("yaw", 13), ("tilt", 5)))
     rotation = to_axis_angle(
-        chain(about(1, np.radians(yaw) / 2), about(0, np.radians(nod) / 2),
-              about(2, np.radians(tilt) / 2))
+        chain(
+            about(1, np.radians(yaw) / 2),
+            about(0, np.radians(nod) / 2),
+            about(2, np.radians(tilt) / 2),
+        )
     )
     pose[:, NECK] = rotation - share * 0.6  # people keep their head upright when they lean
     pose[:, HEAD] = rotation - share * 0.6
@@ -78,8 +81,9 @@ def _arms(pose: Array, draws: Draws) -> None:
         )
         collar = np.radians(own.normal("shrug", 4.0)) - 0.06 * lower
         arm = np.zeros((len(draws), 4, 3))
-        arm[:, 0] = to_axis_angle(chain(about(1, np.radians(own.normal("roll", 4.0))),
-                                        about(2, collar)))
+        arm[:, 0] = to_axis_angle(
+            chain(about(1, np.radians(own.normal("roll", 4.0))), about(2, collar))
+        )
         arm[:, 1] = to_axis_angle(
             chain(about(0, -swing), about(2, -lower - collar), about(0, twist))
         )
@@ -98,12 +102,17 @@ def _legs(pose: Array, draws: Draws, calm: Array) -> None:
     for side, joints in enumerate((LEFT_LEG, RIGHT_LEG)):
         own = draws.scoped(f"{side}")
         swing = (stride if side == 0 else -stride) + own.normal("swing", 4.0) * active
-        knee = np.abs(own.normal("knee", 7.0)) + np.maximum(-swing, 0.0) * own.uniform("k", 0.4, 1.3)
+        knee = np.abs(own.normal("knee", 7.0)) + np.maximum(-swing, 0.0) * own.uniform(
+            "k", 0.4, 1.3
+        )
         spread = own.uniform("spread", -1.0, 8.0) * (0.4 + 0.6 * active)
         leg = np.zeros((len(draws), 3, 3))
         leg[:, 0] = to_axis_angle(
-            chain(about(0, np.radians(-swing)), about(2, np.radians(spread)),
-                  about(1, np.radians(own.uniform("toe out", -4.0, 16.0))))
+            chain(
+                about(0, np.radians(-swing)),
+                about(2, np.radians(spread)),
+                about(1, np.radians(own.uniform("toe out", -4.0, 16.0))),
+            )
         )
         leg[:, 1, 0] = np.radians(knee * active + 1.0)
         leg[:, 2, 0] = np.radians(np.clip(swing - knee, -18.0, 18.0) * 0.5 + own.normal("a", 3.0))
@@ -112,15 +121,18 @@ def _legs(pose: Array, draws: Draws, calm: Array) -> None:
 
 def _hand(draws: Draws) -> Array:
     """Returns [B 15 3] for a left hand: a common curl, less for the index, own noise for each."""
-    curl = np.radians(draws.mixture("curl", ((0.65, 8, 32), (0.15, 0, 10), (0.12, 30, 60),
-                                             (0.08, 60, 85))))
+    curl = np.radians(
+        draws.mixture("curl", ((0.65, 8, 32), (0.15, 0, 10), (0.12, 30, 60), (0.08, 60, 85)))
+    )
     fingers = np.zeros((len(draws), 5, 3, 3))
     share = np.array([0.8, 1.0, 1.15, 1.08])  # index, middle, pinky, ring
     bend = curl[:, None] * share * (1.0 + draws.normal("bend", 0.15, size=4))
     points = draws.chance("points", 0.05)
     bend[:, 0] = np.where(points, 0.1, bend[:, 0])
     fingers[:, :4, :, 2] = -bend[:, :, None] * np.array([0.9, 1.1, 0.7])
-    spread = np.radians(draws.uniform("spread", -2.0, 8.0))[:, None] * np.array([1.0, 0.2, -1.3, -0.6])
+    spread = np.radians(draws.uniform("spread", -2.0, 8.0))[:, None] * np.array(
+        [1.0, 0.2, -1.3, -0.6]
+    )
     fingers[:, :4, 0, 1] = -spread
     thumb = curl * 0.45
     fingers[:, 4, 0] = np.stack([thumb * 0.5, -thumb * 0.2, -thumb * 0.3], -1)
@@ -173,5 +185,8 @@ def draw_face(draws: Draws, names: tuple[str, ...]) -> tuple[Array, Array, Array
     gaze = np.radians(draws.normal("gaze", 7.0, size=2))
     eyes = np.zeros((len(draws), 2, 3))
     eyes[:, :, 0], eyes[:, :, 1] = 0.6 * gaze[:, :1], gaze[:, 1:]
-    return np.stack([value[name] for name in names], -1) if names else np.zeros(
-        (len(draws), 0)), jaw, eyes
+    return (
+        np.stack([value[name] for name in names], -1) if names else np.zeros((len(draws), 0)),
+        jaw,
+        eyes,
+    )

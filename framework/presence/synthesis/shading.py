@@ -53,15 +53,15 @@ class Scene:
 
 
 def shade(
-    scene: Scene, surface: Surface, body_faces: Tensor, rasterizer: MeshRasterizer,
-    noise: NoiseVolume, glyphs: Glyphs,
+    scene: Scene, surface: Surface, rasterizer: MeshRasterizer, noise: NoiseVolume,
+    glyphs: Glyphs,
 ) -> Tensor:  # fmt: skip
     """Returns linear light [3 P] leaving the visible points towards the camera."""
     views = scene.layers.shape[1]
     subject = torch.div(surface.picture, views, rounding_mode="floor")
     static = surface.blend(scene.anatomy.static)  # [8 P]
     albedo, specular, openness = _materials(scene, surface, subject, static, noise, glyphs)
-    point, normal, sky = _geometry(scene, surface, body_faces, views)
+    point, normal, sky = _geometry(scene, surface, views)
     eye = scene.camera.position.reshape(-1, 3).t().contiguous()
     view = unit(eye.index_select(1, surface.picture) - point)
     normal = unit(normal)
@@ -74,12 +74,12 @@ def shade(
     return illuminate(light, albedo, specular, hair, sky, lit, normal, view, openness)
 
 
-def _geometry(
-    scene: Scene, surface: Surface, body_faces: Tensor, views: int
-) -> tuple[Tensor, Tensor, Tensor]:
+def _geometry(scene: Scene, surface: Surface, views: int) -> tuple[Tensor, Tensor, Tensor]:
     layers = scene.layers.flatten(0, 1)  # [N l V 3]
     count, vertices = layers.shape[1:3]
-    normals = vertex_normals(layers.flatten(0, 1), body_faces).reshape(layers.shape)
+    normals = torch.stack(
+        [vertex_normals(layers[:, k], faces) for k, faces in enumerate(scene.faces)], 1
+    )
     light = scene.recipe.light.map(lambda t: t.repeat_interleave(views, 0))
     sky = sky_light(light, normals.flatten(1, 2)).reshape(layers.shape)
     table = torch.cat([layers, normals, sky], -1).reshape(-1, 9)
@@ -159,7 +159,16 @@ def _materials(
     edge = torch.where(part.layer == INNER, inner, outer)
     slot = garment_slot(worn, here[1], part.layer)
     albedo[:, index], specular[index] = shade_cloth(
-        recipe.fabrics, recipe.decals, recipe.garments, who, slot, edge, anchors, here, noise, glyphs
+        recipe.fabrics,
+        recipe.decals,
+        recipe.garments,
+        who,
+        slot,
+        edge,
+        anchors,
+        here,
+        noise,
+        glyphs,
     )
     openness[index] = 0.5 + 0.5 * openness[index]
 

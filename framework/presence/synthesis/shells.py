@@ -45,12 +45,21 @@ class Shells(TensorStruct):
 
 
 def build_shells(
-    anatomy: Anatomy, faces: Tensor, rest: Tensor, garments: GarmentLook, hair: HairLook,
-    noise: NoiseVolume,
+    anatomy: Anatomy, faces: Tensor, rest: Tensor, betas: Tensor, garments: GarmentLook,
+    hair: HairLook, noise: NoiseVolume,
 ) -> Shells:  # fmt: skip
-    """Displaces the rest meshes [B V 3] of a batch into its layers."""
-    smooth = anatomy.smoothed(rest, 12)
-    smoother = anatomy.smoothed(smooth, 14)
+    """Displaces a batch of people into their layers.
+
+    Args:
+        anatomy: of the body.
+        faces: [F 3] of the body.
+        rest: [B V 3] rest meshes without expression, metres.
+        betas: [B S] their shapes.
+        garments: what they wear.
+        hair: what they have on their heads.
+        noise: solid noise.
+    """
+    smooth, smoother = anatomy.smooth_rest(betas)
     template = anatomy.template
     cut, look = Beside(garments), Beside(hair)
     inner, outer = _cloth(anatomy, faces, rest, smooth, smoother, cut, noise)
@@ -130,7 +139,9 @@ def _skirt(anatomy: Anatomy, rest: Tensor, cut: Beside) -> Tensor:
     target_z = axis_z + 0.75 * radius * torch.sin(half) * wave
     amount = smoothstep(anchors["hip_y"] + 0.08, anchors["hip_y"] - 0.03, y) * cut.skirt
     shoes = smoothstep(cut.leg - 0.06, cut.leg - 0.01, y)
-    shift = torch.stack([target_x - rest[..., 0], torch.zeros_like(target_x), target_z - rest[..., 2]], -1)
+    shift = torch.stack(
+        [target_x - rest[..., 0], torch.zeros_like(target_x), target_z - rest[..., 2]], -1
+    )
     return shift * (amount * shoes)[..., None]
 
 
@@ -148,7 +159,11 @@ def _locks(
     direction = torch.nn.functional.normalize(normals + 0.8 * head * radial, dim=-1)
     field = hair_field(look, anchors, x, y, z)
     top, behind = smoothstep(0.5, 1.5, fy), smoothstep(0.2, -1.0, fz)
-    depth = look.base + look.top * top + (1 - top) * torch.maximum(look.side * (1 - behind), look.back * behind)
+    depth = (
+        look.base
+        + look.top * top
+        + (1 - top) * torch.maximum(look.side * (1 - behind), look.back * behind)
+    )
     depth = depth * (1.0 - 0.65 * smoothstep(0.9, 1.6, fz) * smoothstep(1.6, 1.0, fy))
     on_body = smoothstep(anchors["chin_y"], anchors["neck_y"], y)
     depth = depth + (look.drape - depth) * on_body
@@ -162,7 +177,7 @@ def _locks(
     # On the shoulders and below, hair lies over whatever is worn.
     offset = offset + on_body[..., None] * (cloth + normals * depth[..., None] - offset)
     beard_only = (beard > field)[..., None]
-    offset = torch.where(beard_only, vertex_normals(rest, faces) * depth[..., None], offset)
+    offset = torch.where(beard_only, normals * depth[..., None], offset)
     offset = offset + _curtain(anatomy, rest, look, center)
     return _frames(anatomy, rest, look, offset)
 

@@ -60,9 +60,11 @@ def draw_skin(draws: Draws, hair_color: Array, feminine: Array, bearded: Array) 
     made_up = draws.chance("made up", 0.15 + 0.5 * feminine)
     lipstick = np.stack([draws.uniform("lr", 0.18, 0.6), draws.uniform("lg", 0.01, 0.12),
                          draws.uniform("lb", 0.02, 0.16)], -1)  # fmt: skip
-    natural = tone * np.stack(
-        [0.86 - 0.1 * dark, 0.56 + 0.12 * dark, 0.6 + 0.14 * dark], -1
-    ) * np.exp(draws.normal("lip tint", 0.08, size=3))
+    natural = (
+        tone
+        * np.stack([0.86 - 0.1 * dark, 0.56 + 0.12 * dark, 0.6 + 0.14 * dark], -1)
+        * np.exp(draws.normal("lip tint", 0.08, size=3))
+    )
     painted = made_up & draws.chance("lipstick", 0.6)
     brow = np.minimum(hair_color, 0.28) * draws.uniform("brow shade", 0.45, 0.9)[:, None]
     shaved = np.where(draws.chance("stubble", 0.75), draws.uniform("growth", 0.0, 0.85), 0.0)
@@ -168,9 +170,9 @@ def _complexion(
     red = red + 0.12 * (broad * look.mottle).clamp(-1, 1)
     light = 0.35 + 0.65 * (1.0 - look.dark)
     albedo = albedo * torch.stack([1 + 0.1 * red, 1 - 0.2 * light * red, 1 - 0.16 * light * red])
-    bags = face * bump(ax, 0.5, 0.2) * bump(fy, -0.24, 0.07) + 0.6 * face * bump(ax, 0.2, 0.1) * bump(
-        fy, 0.0, 0.14
-    )
+    bags = face * bump(ax, 0.5, 0.2) * bump(fy, -0.24, 0.07) + 0.6 * face * bump(
+        ax, 0.2, 0.1
+    ) * bump(fy, 0.0, 0.14)
     albedo = albedo * (1.0 - 0.28 * look.tired * bags)
     spots = smoothstep(-1.35, -1.75, fine[2]) * (0.35 + smoothstep(-0.3, 0.8, broad))
     zone = 0.15 + face * bump(ax, 0.5, 0.5) * bump(fy, -0.5, 0.4)
