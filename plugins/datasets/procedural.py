@@ -25,6 +25,8 @@ class ProceduralPeopleDataset(SampleSource):
         split: which range of seeds to use.
         first_seed: start elsewhere than the split does.
         size: side of the square pictures, or their (height, width), px.
+        growing: (first step, side) pairs, in order: batches from that step on have that side
+            instead of `size`; small pictures first learn the same for less.
         body: body model, or its name or file for `presence.bodies.load_body`.
         framings: weights of "head", "half", "full" and "any"; half-body dominated if None.
         target_yaw_range: turn between the two views in degrees, either way round; a broad
@@ -48,6 +50,7 @@ class ProceduralPeopleDataset(SampleSource):
         split: Literal["train", "val", "test"] = "train",
         first_seed: int | None = None,
         size: int | Sequence[int] = 384,
+        growing: Sequence[Sequence[int]] = (),
         body: Body | str = "annyx",
         framings: dict[str, float] | None = None,
         target_yaw_range: Sequence[float] | None = None,
@@ -60,6 +63,7 @@ class ProceduralPeopleDataset(SampleSource):
         self.num_subjects = num_subjects
         self.first_seed = FIRST_SEED[split] if first_seed is None else first_seed
         self.size = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+        self.growing = [(int(first), int(side)) for first, side in growing]
         self.device = device
         self._body = body
         self._options: dict[str, Any] = dict(
@@ -107,7 +111,11 @@ class ProceduralPeopleDataset(SampleSource):
         """
         start = self.first_seed + (step * world + rank) * batch_size
         seeds = list(range(start, start + batch_size))
-        return self.people(device or self.device).generate(seeds, size=self.size)
+        size = self.size
+        for first, side in self.growing:
+            if step >= first:
+                size = (side, side)
+        return self.people(device or self.device).generate(seeds, size=size)
 
     def people(self, device: torch.device | str) -> ProceduralPeople:
         """Returns the generator for a device, built when first asked for."""
