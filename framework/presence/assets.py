@@ -7,6 +7,7 @@ import glob
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -89,10 +90,10 @@ def load_assets(path: str | Path | None = None) -> dict[str, Asset]:
     if not path.is_file():
         raise ConfigError(f"{path} does not exist: set PRESENCE_ASSETS to your assets.yaml")
     try:
-        table = OmegaConf.to_container(OmegaConf.load(path), resolve=True)["assets"]  # type: ignore
+        table: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
         return {
             name: Asset(name=name, **{**entry, "paths": tuple(entry["paths"])})
-            for name, entry in table.items()
+            for name, entry in table["assets"].items()
         }
     except (OmegaConfBaseException, YAMLError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{path} cannot be read: {type(error).__name__}: {error}") from error

@@ -52,7 +52,7 @@ def _apply(config: Config, override: str) -> None:
         raise ConfigError(f"override `{override}` should look like key.sub=value")
     try:
         parsed = OmegaConf.from_dotlist([f"value={text}"])
-        value = OmegaConf.to_container(parsed, resolve=True)["value"]
+        values: Any = OmegaConf.to_container(parsed, resolve=True)
     except (OmegaConfBaseException, YAMLError) as error:
         raise ConfigError(f"override `{override}` cannot be read: {error}") from error
     *parents, last = key.split(".")
@@ -61,9 +61,9 @@ def _apply(config: Config, override: str) -> None:
         node = _child(node, name, key, depth)
     _child(node, last, key, len(parents))
     if isinstance(node, list):
-        node[int(last)] = value
+        node[int(last)] = values["value"]
     else:
-        node[last] = value
+        node[last] = values["value"]
 
 
 def _child(node: Any, name: str, key: str, depth: int) -> Any:

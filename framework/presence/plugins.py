@@ -6,6 +6,7 @@ A plugin that cannot be imported never stops the others: its reason is kept, and
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.metadata
 import importlib.util
@@ -13,9 +14,11 @@ import logging
 import pkgutil
 import sys
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pluggy
 
@@ -83,7 +86,7 @@ def load_plugins() -> None:
     for name in _BUILTIN:
         importlib.import_module(name)
     for name in _bundled_module_names():
-        _load(name, lambda name=name: importlib.import_module(name))
+        _load(name, functools.partial(importlib.import_module, name))
     for entry in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
         _load(entry.name, entry.load)
 
@@ -126,7 +129,7 @@ def _bundled_module_names() -> list[str]:
     return sorted(names)
 
 
-def _load(name: str, loader) -> None:  # noqa: ANN001 - any zero-argument callable
+def _load(name: str, loader: Callable[[], Any]) -> None:
     try:
         _register(name, loader())
     except Exception as error:  # a broken plugin must not take the others down

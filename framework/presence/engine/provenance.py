@@ -26,7 +26,7 @@ def git_commit() -> str | None:
 
 def describe() -> dict[str, str | None]:
     """Returns commit, package versions, platform and device as plain text values."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for name in _PACKAGES:
         try:
             versions[name] = metadata.version(name)

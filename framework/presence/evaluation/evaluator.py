@@ -115,8 +115,9 @@ def _batches(indices: Sequence[int], batch_size: int) -> Iterator[list[int]]:
 def _predict(
     model: nn.Module, sample: TrainSample, device_type: str, precision: str
 ) -> Mapping[str, Any]:
+    predict: Any = model.predict
     with torch.autocast(device_type, dtype=torch.bfloat16, enabled=precision == "bf16"):
-        return model.predict(sample)
+        return predict(sample)
 
 
 @torch.no_grad()

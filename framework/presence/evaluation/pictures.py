@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from presence.evaluation.compare import composite
 from presence.geometry import vertex_normals
+from presence.interfaces import Body
 from presence.rasterize import build_rasterizer, interpolate
 from presence.structures import TrainSample, View
 
@@ -20,7 +21,7 @@ COLUMNS = ("portrait", "mesh overlay", "reconstruction", "true novel view", "nov
 def side_by_side(
     sample: TrainSample,
     prediction: Mapping[str, Any],
-    body: nn.Module | None = None,
+    body: Body | None = None,
     background: float = 1.0,
 ) -> Tensor:
     """Lays out one row a subject, in the order of `COLUMNS`.
@@ -53,7 +54,7 @@ def side_by_side(
 
 
 @torch.no_grad()
-def mesh_overlay(view: View, body: nn.Module, opacity: float = 0.7) -> Tensor:
+def mesh_overlay(view: View, body: Body, opacity: float = 0.7) -> Tensor:
     """Draws the shaded body mesh of a batch of views over their pictures [B 3 H W]."""
     mesh = body(view.body)
     height, width = view.portrait.size

@@ -102,7 +102,7 @@ class _Pictures:
     def __init__(self, folder: Path, limit: int) -> None:
         self.folder, self.limit = folder, limit
         self.files: list[Path] = []
-        self.body: nn.Module | None = None
+        self.body: Any = None
 
     def __call__(self, sample: TrainSample, prediction: Mapping[str, Any]) -> None:
         from presence.evaluation.pictures import side_by_side

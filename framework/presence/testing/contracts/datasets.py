@@ -68,9 +68,9 @@ def _check_sample(dataset: Any, sample: TrainSample) -> None:
 
 def _check_batches(dataset: BatchSource, device: str) -> None:
     where = torch.device(device)
-    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
+    before = torch.get_rng_state(), random.getstate(), _numpy_state()
     first = dataset.batch(3, 2, where)
-    after = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
+    after = torch.get_rng_state(), random.getstate(), _numpy_state()
     untouched = torch.equal(before[0], after[0]) and before[1:] == after[1:]
     require(untouched, dataset, "batches leave the global random state alone")
     require(first.batch_shape == (2,), dataset, "a batch of two has batch axis [2]")
@@ -84,3 +84,8 @@ def _check_batches(dataset: BatchSource, device: str) -> None:
     ):
         shared = set(first.subject.tolist()) & set(other.subject.tolist())
         require(not shared, dataset, f"different {name} should give different subjects")
+
+
+def _numpy_state() -> list[Any]:
+    state: Any = np.random.get_state()
+    return [state[1].tolist(), *state[2:]]

@@ -37,7 +37,8 @@ def _call(rasterizer: Any, screen: Tensor, faces: Tensor, **options: bool) -> Fr
 def _centres(device: str) -> tuple[Tensor, Tensor]:
     rows = torch.arange(_HEIGHT, device=device) + 0.5
     columns = torch.arange(_WIDTH, device=device) + 0.5
-    return torch.meshgrid(rows, columns, indexing="ij")
+    grid = torch.meshgrid(rows, columns, indexing="ij")
+    return grid[0], grid[1]
 
 
 def _check_plane(rasterizer: Any, device: str, *, orthographic: bool) -> None:
