@@ -30,6 +30,6 @@ data = dict(
     ),
 )
 schedule = dict(iterations=6000, batch_size=12, warmup=200, final_ratio=0.02)
-optimizer = dict(lr=4e-4)  # a small decoder and no pretrained encoder: above the paper's 1e-4
+optimizer = dict(lr=5e-4)  # a small decoder and no pretrained encoder: above the paper's 1e-4
 validation = dict(interval=2000, subjects=32, batch_size=8)
 checkpoints = dict(interval=500, keep=2)
