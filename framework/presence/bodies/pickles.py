@@ -18,7 +18,7 @@ _NUMPY = {
     ("numpy._core.multiarray", "_reconstruct"),
     ("numpy._core.multiarray", "scalar"),
 }
-_BUILTINS = {"set", "frozenset", "complex", "bytearray", "slice", "range"}
+_BUILTINS = {"object", "set", "frozenset", "complex", "bytearray", "slice", "range"}
 
 
 class Inert:
@@ -46,11 +46,20 @@ class _BodyUnpickler(pickle.Unpickler):
             return getattr(owner, name)
         if module in ("builtins", "__builtin__") and name in _BUILTINS:
             return getattr(__import__("builtins"), name)
+        if (module, name) in (("copy_reg", "_reconstructor"), ("copyreg", "_reconstructor")):
+            return _reconstruct
         if (module, name) == ("collections", "OrderedDict"):
             return dict
         if (module, name) == ("_codecs", "encode"):
             return _encode
         return type(name, (Inert,), {"origin": f"{module}.{name}"})
+
+
+def _reconstruct(kind: type, base: type, state: Any) -> Any:
+    """Protocols 0 and 1 make plain objects by `copyreg._reconstructor(class, object, None)`."""
+    if not issubclass(kind, Inert):
+        raise AssetError(f"a body pickle makes a {kind.__name__}")
+    return kind()
 
 
 def _encode(text: str, encoding: str = "latin1") -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -32,13 +33,36 @@ def forward_kinematics(
 
     Source: SMPL (Loper et al. 2015), Eq. 3-4; rest joint frames are world-aligned.
     """
-    world_rotations, positions = [rotations[..., 0, :, :]], [rest_joints[..., 0, :]]
-    for joint, parent in enumerate(parents[1:], start=1):
-        bone = rest_joints[..., joint, :] - rest_joints[..., parent, :]
-        turned = (world_rotations[parent] @ bone[..., None]).squeeze(-1)
-        positions.append(positions[parent] + turned)
-        world_rotations.append(world_rotations[parent] @ rotations[..., joint, :, :])
-    return torch.stack(world_rotations, -3), torch.stack(positions, -2)
+    offset = rest_joints - rest_joints[..., [max(p, 0) for p in parents], :]
+    world: list[Tensor] = [rotations[..., :1, :, :]]
+    placed: list[Tensor] = [rest_joints[..., :1, :]]
+    levels = kinematic_levels(tuple(parents))
+    for level, above in zip(levels[1:], levels[:-1], strict=True):
+        slot = {joint: index for index, joint in enumerate(above)}
+        of_parent = [slot[parents[joint]] for joint in level]
+        turned = world[-1][..., of_parent, :, :]  # [... n 3 3]
+        moved = (turned @ offset[..., list(level), :, None]).squeeze(-1)
+        placed.append(placed[-1][..., of_parent, :] + moved)
+        world.append(turned @ rotations[..., list(level), :, :])
+    flat = [joint for level in levels for joint in level]
+    order = sorted(range(len(flat)), key=flat.__getitem__)
+    return torch.cat(world, -3)[..., order, :, :], torch.cat(placed, -2)[..., order, :]
+
+
+@lru_cache
+def kinematic_levels(parents: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    """Groups joints by their distance from the root, so that a level is computed at once.
+
+    Example:
+        >>> kinematic_levels((-1, 0, 0, 1))
+        ((0,), (1, 2), (3,))
+    """
+    levels = [tuple(joint for joint, parent in enumerate(parents) if parent < 0)]
+    while True:
+        below = tuple(j for j, parent in enumerate(parents) if parent in levels[-1])
+        if not below:
+            return tuple(levels)
+        levels.append(below)
 
 
 def posed_from_rest(world_rotations: Tensor, positions: Tensor, rest_joints: Tensor) -> Tensor:

@@ -110,4 +110,4 @@ def _own_arrays(data: BodyData) -> dict[str, np.ndarray]:
 
 
 def _round(directions: np.ndarray, step: float) -> np.ndarray:
-    return (np.round(directions / step) * step).astype(np.float16)
+    return (np.round(directions.astype(np.float64) / step) * step).astype(np.float16)
