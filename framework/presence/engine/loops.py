@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -78,20 +80,23 @@ class StepLoop(BaseLoop):
         runner.call_hook("before_train_epoch")
         if self._iter == 0 and validation.interval and validation.at_start:
             runner.val_loop.run()
-        batches = self.dataloader.iterate(self._iter)
-        while self._iter < self.max_iters and not self.stop_training:
-            runner.model.train()
-            started = time.perf_counter()
-            seed_everything(self.settings.seed, self.process.rank, self._iter)
-            sample = next(batches)
-            self.data_seconds = time.perf_counter() - started
-            self.run_iter(sample)
-            last = self._iter == self.max_iters
-            if validation.interval and (last or self._iter % validation.interval == 0):
-                runner.val_loop.run()
+        with contextlib.closing(self.dataloader.iterate(self._iter)) as batches:
+            while self._iter < self.max_iters and not self.stop_training:
+                self._train_and_validate(batches)
         runner.call_hook("after_train_epoch")
         runner.call_hook("after_train")
         return runner.model
+
+    def _train_and_validate(self, batches: Iterator[TrainSample]) -> None:
+        started = time.perf_counter()
+        seed_everything(self.settings.seed, self.process.rank, self._iter)
+        sample = next(batches)
+        self.data_seconds = time.perf_counter() - started
+        self.runner.model.train()
+        self.run_iter(sample)
+        interval, last = self.settings.validation.interval, self._iter == self.max_iters
+        if interval and (last or self._iter % interval == 0):
+            self.runner.val_loop.run()
 
     def run_iter(self, sample: TrainSample) -> None:
         """Does one iteration: forward in the chosen precision, backward, step.

@@ -205,6 +205,12 @@ class AvatarRunner(Runner):
         self._deterministic, self._seed = False, seed
         seed_everything(seed, self.process.rank)
 
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        """Calls all hooks in order; unlike mmengine's it leaves their errors as they are."""
+        for hook in self._hooks:
+            if hasattr(hook, fn_name):
+                getattr(hook, fn_name)(self, **kwargs)
+
     def get_hooks_info(self) -> str:
         """Returns the hooks in order, in one line."""
         return ", ".join(type(hook).__name__ for hook in self._hooks)
