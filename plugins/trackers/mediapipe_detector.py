@@ -20,7 +20,8 @@ from presence_plugins.trackers.mediapipe_models import (
 _WORKING_SIDE = 1280  # px, long side of the crops given to the person models
 _FACE_SIDE = 512
 _HAND_SIDE = 384
-_TILES = 2  # a picture without findings is searched again in 2 x 2 overlapping tiles
+_TILES = (2, 4)  # a picture without findings is searched again in n x n overlapping tiles
+_SURE_FACE = 0.8  # a bare back of the head can pass for a face, but not surely
 _HEAD = [POSE[n] for n in ("nose", "left_eye", "right_eye", "left_ear", "right_ear")]
 
 
@@ -49,6 +50,8 @@ class MediaPipeDetector:
             notes.append(f"{len(faces)} faces found: the largest one is tracked")
         face = faces[0] if faces else None
         pose = self._find_pose(image, face, alone=len(faces) < 2)
+        if pose is not None and _seen_from_behind(pose, face):
+            _refuse(pose)  # the mesh model would invent a face on the back of a head
         mesh = self._find_mesh(image, face, pose)
         if mesh is None and (pose is None or face is None):
             _refuse(pose)
@@ -70,10 +73,12 @@ class MediaPipeDetector:
     def _find_faces(self, image: np.ndarray) -> list[FoundFace]:
         whole = Window.whole(image)
         found = self._faces_in(image, whole)
-        if not found:
-            for tile in _tiles(whole):
+        for count in _TILES:
+            if found or not _worth_tiles(whole, count):
+                break
+            for tile in _tiles(whole, count):
                 found += self._faces_in(image, tile)
-        return sorted(found, key=lambda face: -face.window.area)
+        return _without_doubles(found)
 
     def _faces_in(self, image: np.ndarray, window: Window) -> list[FoundFace]:
         crop = cut(image, window, _WORKING_SIDE)
@@ -90,9 +95,9 @@ class MediaPipeDetector:
         whole = Window.whole(image)
         windows = [whole] if face is None or alone else []
         if face is None:
-            windows += _tiles(whole)
+            windows += [tile for n in _TILES if _worth_tiles(whole, n) for tile in _tiles(whole, n)]
         else:
-            windows += [_below_face(face.window, width) for width in (7.0, 4.5)]
+            windows += [_below_face(face.window, width, whole) for width in (7.0, 4.5)]
         for window in windows:
             pose = self._pose_in(image, window)
             if pose is None:
@@ -171,14 +176,20 @@ class MediaPipeDetector:
 def _refuse(pose: FoundPose | None) -> None:
     if pose is None or _mean_visibility(pose) < 0.5:
         raise InputError("nobody was found in the picture")
-    if _seen_from_behind(pose):
+    if _mirrored(pose, "shoulder"):
         raise InputError("the person is seen from behind: a view of the face is needed")
     raise InputError("a person was found, but no face: a front or three-quarter view is needed")
 
 
-def _tiles(whole: Window) -> list[Window]:
-    size_x, size_y = whole.width * 2 / (_TILES + 1), whole.height * 2 / (_TILES + 1)
-    steps = [i / (_TILES - 1) for i in range(_TILES)]
+def _worth_tiles(whole: Window, count: int) -> bool:
+    """Tiles smaller than what a model looks at would show it nothing new."""
+    return min(whole.width, whole.height) / count > 150
+
+
+def _tiles(whole: Window, count: int) -> list[Window]:
+    """Divides a picture into `count` x `count` windows that overlap by half."""
+    size_x, size_y = whole.width * 2 / (count + 1), whole.height * 2 / (count + 1)
+    steps = [i / (count - 1) for i in range(count)]
     return [
         Window((whole.width - size_x) * u, (whole.height - size_y) * v, size_x, size_y)
         for v in steps
@@ -186,11 +197,28 @@ def _tiles(whole: Window) -> list[Window]:
     ]
 
 
-def _below_face(face: Window, width: float) -> Window:
-    """The window in which the body below a face is expected, in units of the face's size."""
+def _without_doubles(faces: list[FoundFace]) -> list[FoundFace]:
+    """Drops repeated finds of one face; the largest face comes first."""
+    kept: list[FoundFace] = []
+    for face in sorted(faces, key=lambda face: -face.window.area):
+        if all(face.window.overlap(other.window) < 0.3 for other in kept):
+            kept.append(face)
+    return kept
+
+
+def _below_face(face: Window, width: float, whole: Window) -> Window:
+    """The part of the picture in which the body below a face is expected.
+
+    Args:
+        face: box.
+        width: of the part, in units of the face's size.
+        whole: the picture; a window that left it would show the model a stretched rim.
+    """
     x, y = face.centre
     size = max(face.width, face.height)
-    return Window(x - width / 2 * size, y - 1.8 * size, width * size, 1.6 * width * size)
+    left, right = max(x - width / 2 * size, 0.0), min(x + width / 2 * size, whole.width)
+    top, bottom = max(y - 1.8 * size, 0.0), min(y + (1.6 * width - 1.8) * size, whole.height)
+    return Window(left, top, right - left, bottom - top)
 
 
 def _hand_window(pose: FoundPose, side: str, factor: float) -> Window:
@@ -231,7 +259,14 @@ def _mean_visibility(pose: FoundPose) -> float:
     return float(pose.points[shoulders, 2].mean())
 
 
-def _seen_from_behind(pose: FoundPose) -> bool:
-    """Seen from the front, a person's left shoulder is on the picture's right."""
-    left, right = (pose.points[POSE[f"{side}_shoulder"], 0] for side in ("left", "right"))
+def _seen_from_behind(pose: FoundPose, face: FoundFace | None) -> bool:
+    """Shoulders and ears are the wrong way round, and no face is certain."""
+    if not _mirrored(pose, "shoulder"):
+        return False
+    return face is None or (_mirrored(pose, "ear") and face.score < _SURE_FACE)
+
+
+def _mirrored(pose: FoundPose, part: str) -> bool:
+    """Seen from the front, a person's left is on the picture's right."""
+    left, right = (pose.points[POSE[f"{side}_{part}"], 0] for side in ("left", "right"))
     return bool(left < right)

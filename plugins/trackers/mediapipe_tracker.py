@@ -131,9 +131,7 @@ def _resize(array: np.ndarray, height: int, width: int) -> np.ndarray:
 def _enlarged(tracking: Tracking, portrait: Portrait) -> Tracking:
     """Brings camera and keypoints from the working copy to the portrait's pixels."""
     height, width = portrait.size
-    scale = torch.tensor(
-        [width / tracking.camera.width, height / tracking.camera.height, 1.0]
-    )
+    scale = torch.tensor([width / tracking.camera.width, height / tracking.camera.height, 1.0])
     return tracking.replace(
         camera=tracking.camera.resized(width, height),
         keypoints={name: points * scale for name, points in tracking.keypoints.items()},

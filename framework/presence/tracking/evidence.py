@@ -123,11 +123,11 @@ def visible_parts(detection: Detection) -> dict[str, float]:
         return float(seen[[POSE[f"left_{part}"], POSE[f"right_{part}"]]].mean())
 
     face = detection.keypoints.get("face")
-    head = float(face[:, 2].mean()) if face is not None else float(seen[POSE["nose"]])
+    head = seen[POSE["nose"]] if face is None else face[:, 2].mean()
     hands = {
         f"{side}_hand": float(detection.keypoints[f"{side}_hand"][:, 2].mean())
         if f"{side}_hand" in detection.keypoints
         else 0.0
         for side in ("left", "right")
     }
-    return {"head": head, "upper": both("shoulder"), "lower": both("knee"), **hands}
+    return {"head": float(head), "upper": both("shoulder"), "lower": both("knee"), **hands}

@@ -175,9 +175,7 @@ class BodyFitter:
         if objective.silhouette is None or parts["upper"] < _SEEN:
             return state
         active = Active(tuple(range(22)), betas=tuple(range(self.body.num_betas)))
-        emphasis = Emphasis(
-            dict.fromkeys(objective.rows, 1.0), silhouette=self.options.silhouette
-        )
+        emphasis = Emphasis(dict.fromkeys(objective.rows, 1.0), silhouette=self.options.silhouette)
         for _ in range(3):
             state = self._solve(objective, state, active, emphasis, iterations=5)
         return state
@@ -257,9 +255,7 @@ def _joints(*names: str) -> tuple[int, ...]:
     return tuple(JOINT_NAMES.index(name) for name in names)
 
 
-def _weak_perspective(
-    points: Tensor, target: Tensor, weights: Tensor, view: PinholeView
-) -> Tensor:
+def _weak_perspective(points: Tensor, target: Tensor, weights: Tensor, view: PinholeView) -> Tensor:
     """Returns the translation [3] that best puts points [N 3] on target [N 2] px."""
     flat = points[:, :2] * points.new_tensor([1.0, -1.0])
     share = (weights / weights.sum())[:, None]
@@ -280,5 +276,3 @@ def _resized(alpha: np.ndarray, detection: Detection) -> np.ndarray:
 
     size = (detection.width, detection.height)
     return cv2.resize(alpha.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-
-

@@ -1,4 +1,4 @@
-"""A first pose in closed form: turn the body by its shoulders, and lay each limb along its bones."""
+"""A first pose in closed form: turns the body by its shoulders, lays limbs along their bones."""
 
 from __future__ import annotations
 

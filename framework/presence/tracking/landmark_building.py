@@ -19,7 +19,7 @@ from presence.tracking.landmark_offsets import (
     pose_anchors,
     pose_partners,
 )
-from presence.tracking.landmark_renders import PersonRenderer
+from presence.tracking.landmark_renders import Framing, PersonRenderer
 from presence.tracking.landmarks import LandmarkMap, LandmarkSet
 
 Detect = Callable[[np.ndarray], np.ndarray | None]
@@ -51,7 +51,7 @@ def build_landmarks(body: Body, detectors: dict[str, Detect], *, renders: int = 
     makeup = caster.makeup(heads(0, None))
     sets = {"face": heads(1, makeup)}
 
-    def refined(name: str, framing: str, marks: LandmarkSet, prior: float) -> LandmarkSet:
+    def refined(name: str, framing: Framing, marks: LandmarkSet, prior: float) -> LandmarkSet:
         renderer = PersonRenderer(body, rasterizer, seed=2, makeup=makeup)
         people = (renderer.render(framing) for _ in range(renders))
         marks, seen = fit_offsets(body, marks, people, detectors[name], prior)
@@ -60,9 +60,10 @@ def build_landmarks(body: Body, detectors: dict[str, Detect], *, renders: int = 
 
     pose = refined("pose", "body", pose_anchors(body, sets["face"]), 0.02)
     sets["pose"] = mirrored(pose, pose, pose_partners())
+    names: tuple[Framing, Framing] = ("left_hand", "right_hand")
     hands = {
         name: refined(name, name, hand_anchors(body, name.removesuffix("_hand")), 0.004)
-        for name in ("left_hand", "right_hand")
+        for name in names
     }
     same = torch.arange(21)
     sets["left_hand"] = mirrored(hands["left_hand"], hands["right_hand"], same)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from presence.tracking.face_regions import (
 )
 from presence.tracking.landmark_renders import RenderedPerson
 from presence.tracking.landmarks import LandmarkSet
+from presence.tracking.nearest import closest_on_triangles, geometric_median
 from presence.tracking.relaxed import JOINT
 from presence.tracking.shading import eyeball
 
@@ -79,7 +80,7 @@ class FaceCaster:
         head[body.vertex_parts["head"].numpy()] = True
         self.skin = head[self.faces].all(1) & ~hidden[self.faces].any(1)
 
-    def collect(self, people: Sequence[RenderedPerson], detect: FaceDetect) -> FaceHits:
+    def collect(self, people: Iterable[RenderedPerson], detect: FaceDetect) -> FaceHits:
         """Detects on every render and on its mirror image.
 
         Args:
@@ -96,7 +97,6 @@ class FaceCaster:
             hits.seen += 1
             flipped = flipped * (-1, 1) + (person.image.shape[1], 0)
             hits.mirrored += np.linalg.norm(marks[:, None] - flipped[None], axis=-1)
-            # The mirrored run is a second opinion, once its numbering is known; here the first.
             self._cast(person, marks, hits)
         return hits
 
@@ -176,10 +176,10 @@ class FaceCaster:
         MediaPipe numbers the ring by the picture's directions, seen from the front.
         """
         rest = self.body.v_template.double().numpy()
-        ring = {"right": (468, 1.0), "left": (473, 1.0)}
-        for side, (first, _) in ring.items():
-            centre, radius = (x.double().numpy() for x in eyeball(self.body, self.body.v_template, side))
-            angle = float(np.arcsin(min(_IRIS_RADIUS / float(radius), 0.9)))
+        for side, first in (("right", RIGHT_IRIS[0]), ("left", LEFT_IRIS[0])):
+            middle, size = eyeball(self.body, self.body.v_template, side)
+            centre, radius = middle.double().numpy(), float(size)
+            angle = float(np.arcsin(min(_IRIS_RADIUS / radius, 0.9)))
             members = np.zeros(self.body.num_vertices, bool)
             members[self.body.vertex_parts[f"{side}_eye"].numpy()] = True
             candidates = np.flatnonzero(members[self.faces].all(1))
@@ -244,54 +244,3 @@ def _inside(points: np.ndarray, polygon: np.ndarray) -> np.ndarray:
     from skimage.measure import points_in_poly
 
     return points_in_poly(points, polygon)
-
-
-def geometric_median(points: np.ndarray, iterations: int = 50) -> np.ndarray:
-    """Returns the point of least summed distance to `points` [N 3] (Weiszfeld's iteration)."""
-    centre = np.median(points, 0)
-    for _ in range(iterations):
-        weights = 1.0 / np.maximum(np.linalg.norm(points - centre, axis=1), 1e-7)
-        centre = (weights[:, None] * points).sum(0) / weights.sum()
-    return centre
-
-
-def closest_on_triangles(point: np.ndarray, corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Finds the closest point of each triangle.
-
-    Args:
-        point: [3].
-        corners: [F 3 3].
-
-    Returns:
-        barycentrics [F 3] and distances [F].
-    """
-    a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
-    options = [_on_plane(point, a, b, c)]
-    for first, second in ((0, 1), (1, 2), (2, 0)):
-        edge = corners[:, second] - corners[:, first]
-        length = np.maximum((edge * edge).sum(-1), 1e-20)
-        along = np.clip(((point - corners[:, first]) * edge).sum(-1) / length, 0, 1)
-        bary = np.zeros((len(corners), 3))
-        bary[:, first], bary[:, second] = 1 - along, along
-        options.append(bary)
-    gaps = [
-        np.where(
-            (bary >= -1e-12).all(-1),
-            np.linalg.norm((corners * bary[..., None]).sum(1) - point, axis=-1),
-            np.inf,
-        )
-        for bary in options
-    ]
-    best = np.argmin(gaps, 0)
-    rows = np.arange(len(corners))
-    return np.stack(options)[best, rows], np.stack(gaps)[best, rows]
-
-
-def _on_plane(point: np.ndarray, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """Barycentrics [F 3] of the point's foot on each triangle's plane."""
-    u, v, w = b - a, c - a, point - a
-    uu, uv, vv = (u * u).sum(-1), (u * v).sum(-1), (v * v).sum(-1)
-    wu, wv = (w * u).sum(-1), (w * v).sum(-1)
-    scale = np.maximum(uu * vv - uv * uv, 1e-30)
-    beta, gamma = (vv * wu - uv * wv) / scale, (uu * wv - uv * wu) / scale
-    return np.stack([1 - beta - gamma, beta, gamma], -1)

@@ -1,8 +1,8 @@
-"""Derives landmarks inside the body: each hangs on a joint, at an offset that detections agree on."""
+"""Derives landmarks inside the body: each hangs on a joint, offset as detections agree."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -92,7 +92,7 @@ def _joint(side: str, name: str) -> int:
 
 
 def fit_offsets(
-    body: Body, marks: LandmarkSet, people: Sequence[RenderedPerson], detect: Detect, prior: float
+    body: Body, marks: LandmarkSet, people: Iterable[RenderedPerson], detect: Detect, prior: float
 ) -> tuple[LandmarkSet, int]:
     """Moves joint landmarks to where detections on renders put them.
 

@@ -16,6 +16,7 @@ from presence.structures import BodyParams, Camera, ProxyMesh
 from presence.tracking.relaxed import JOINT, relaxed_pose
 from presence.tracking.shading import ShadedView, paint_eyes, shade
 
+Framing = Literal["head", "body", "left_hand", "right_hand"]
 _SIDE = 512  # px
 _SKINS = ((0.9, 0.72, 0.62), (0.8, 0.58, 0.46), (0.62, 0.42, 0.3), (0.42, 0.28, 0.2))
 _CLOTHES = ((0.2, 0.3, 0.6), (0.7, 0.2, 0.2), (0.85, 0.85, 0.8), (0.2, 0.45, 0.25), (0.15,) * 3)
@@ -62,22 +63,23 @@ class PersonRenderer:
         self.makeup = makeup or {}
         self._random = np.random.default_rng(seed)
 
-    def render(self, framing: Literal["head", "body", "left_hand", "right_hand"]) -> RenderedPerson:
+    def render(self, framing: Framing) -> RenderedPerson:
         """Renders one random person, with the head, the whole body or one hand in the picture."""
         params = self._params(framing)
         mesh = self.body(params)
         camera = self._camera(mesh, framing)
         skin = torch.tensor(_SKINS[self._random.integers(len(_SKINS))])
         colors = self._colors(skin, clothed=framing == "body")
-        options = {
-            "background": torch.from_numpy(self._random.uniform(0.2, 0.9, 3)).float(),
-            "light": tuple(self._random.uniform((-0.6, 0.2, 0.7), (0.6, 0.8, 1.0))),
-        }
+        behind = torch.from_numpy(self._random.uniform(0.2, 0.9, 3)).float()
+        x, y, z = self._random.uniform((-0.6, 0.2, 0.7), (0.6, 0.8, 1.0))
         topology = self.body.topology
-        view = shade(mesh, camera, topology, self.rasterizer, colors, **options)
-        pixels = interpolate(view.fragments, topology.faces, colors)
-        pixels = paint_eyes(self.body, mesh, view.fragments, pixels)
-        view = shade(mesh, camera, topology, self.rasterizer, pixels, **options)
+        screen = camera.screen(mesh.vertices)[None]
+        fragments = self.rasterizer(screen, topology.faces, camera.height, camera.width)[0]
+        pixels = interpolate(fragments, topology.faces, colors)
+        pixels = paint_eyes(self.body, mesh, fragments, pixels)
+        view = shade(
+            mesh, camera, topology, self.rasterizer, pixels, background=behind, light=(x, y, z)
+        )
         image = (view.rgb.permute(1, 2, 0) * 255).round().byte().numpy()
         return RenderedPerson(image, params, mesh, camera, view)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from presence.bodies import Body
 from presence.errors import AssetError
+from presence.structures import ProxyMesh
 from presence.tracking.detection import LANDMARK_SETS, SET_SIZES
 
 _FIELDS = ("face_ids", "barycentrics", "joints", "frames", "offsets", "spread")
@@ -77,7 +78,7 @@ class LandmarkMap:
         fields = [field.name for field in dataclasses.fields(PointRig)]
         return PointRig(*(pick(getattr(jointed, f), getattr(surface, f)) for f in fields))
 
-    def points(self, body: Body, name: str, mesh) -> Tensor:  # noqa: ANN001 - ProxyMesh
+    def points(self, body: Body, name: str, mesh: ProxyMesh) -> Tensor:
         """Returns a set's points [K 3] on a posed mesh (unbatched), metres.
 
         Joint offsets are turned by the skinning rotation of the vertex that follows the frame

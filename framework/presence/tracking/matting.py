@@ -70,20 +70,21 @@ def _disk(radius: int) -> np.ndarray:
 
 
 def _grab_cut(image: np.ndarray, coarse: np.ndarray, band: float) -> np.ndarray:
-    """Decides the uncertain band by colour; returns [h w] float32, 0 or 1 but for the band's rim."""
+    """Decides the uncertain band by colour; returns [h w] float32."""
     import cv2
 
     solid = (coarse > 0.5).astype(np.uint8)
     radius = max(int(band * np.sqrt(solid.sum())), 2)
-    sure = (cv2.erode(solid, _disk(radius), borderValue=1) > 0) & (coarse > 0.9)
+    sure = (cv2.erode(solid, _disk(radius), borderValue=(1.0,)) > 0) & (coarse > 0.9)
     far = (cv2.dilate(solid, _disk(radius)) == 0) & (coarse < 0.3)
     labels = np.where(coarse > 0.5, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
     labels[sure], labels[far] = cv2.GC_FGD, cv2.GC_BGD
     if not sure.any() or not far.any():
         return coarse
-    models = np.zeros((1, 65)), np.zeros((1, 65))
+    behind, person = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.setRNGSeed(0)
-    cv2.grabCut(image, labels, None, *models, 2, cv2.GC_INIT_WITH_MASK)
+    mode = cv2.GC_INIT_WITH_MASK
+    cv2.grabCut(image, labels, (0, 0, 1, 1), behind, person, 2, mode)
     cut = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
     # Colour alone strays where clothes match the background: the two opinions are averaged.
     blended = np.clip(0.5 * cut + 0.5 * coarse, 0, 1)

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from presence.bodies import Body
 from presence.geometry import vertex_normals
+from presence.tracking.body_facts import outline_vertices, rest_normals, shape_prior
 from presence.tracking.detection import LANDMARK_SETS, POSE, SET_SIZES, Detection
 from presence.tracking.evidence import DIRECTIONS, keypoint_sigmas, keypoint_weights
-from presence.tracking.face_regions import IRISES
 from presence.tracking.landmarks import LandmarkMap, PointRig
 from presence.tracking.relaxed import JOINT, joint_limits, pose_sigma, relaxed_pose
 from presence.tracking.rig import Active, FitRig, FitState, RigPoints
@@ -28,7 +28,6 @@ from presence.tracking.terms import (
 )
 
 _HAND_BONES = tuple((0 if i % 4 == 1 else i - 1, i) for i in range(1, 21))
-_OUTLINE_VERTICES = 700
 _REACH = 0.1  # m, how far clothes may stand off the body
 _HAIR_RADIUS = 0.2  # m about the head's middle
 _EXPRESSION_SIGMA = 0.5
@@ -84,9 +83,9 @@ class FitObjective:
         self.weights = torch.cat([weights[n] for n in names]).double()
         spreads = [keypoint_sigmas(n, landmarks.sets[n].spread) for n in names]
         self.sigma = torch.cat(spreads).double()  # m
-        self.normals = _rest_normals(body, landmarks) if "face" in names else None
+        self.normals = rest_normals(body, landmarks)
         self.body = body
-        self.outline_vertices = _outline_vertices(body)
+        self.outline_vertices = outline_vertices(body)
         self.outline = FitRig(body, PointRig.of_vertices(body, self.outline_vertices))
         self.head = FitRig(body, PointRig.of_vertices(body, body.vertex_parts["head"][::40]))
         self._set_directions(detection)
@@ -112,16 +111,14 @@ class FitObjective:
         count = len(self.rig)
         self.starts = _one_hot(starts, count)
         self.ends = _one_hot(ends, count)
-        self.bone_targets = (
-            torch.stack(targets).double() if targets else torch.zeros(0, 3).double()
-        )
+        self.bone_targets = torch.stack(targets).double() if targets else torch.zeros(0, 3).double()
         self.bone_weights = torch.tensor(weights, dtype=torch.float64)
 
     def _set_priors(self, body: Body) -> None:
         self.pose_mean, self.pose_sigma = relaxed_pose().double(), pose_sigma().double()
         self.limits = joint_limits().double()
         self.pose_strength = torch.ones(len(self.pose_mean), dtype=torch.float64)
-        self.beta_scale = torch.ones(body.num_betas, dtype=torch.float64)
+        self.beta_mean, self.beta_scale = shape_prior(body)
         self.expression_scale = torch.full(
             (body.num_expression,), 1 / _EXPRESSION_SIGMA, dtype=torch.float64
         )
@@ -140,20 +137,22 @@ class FitObjective:
         self.factors = torch.zeros_like(self.weights)
         for name, rows in self.rows.items():
             self.factors[rows] = emphasis.sets.get(name, 0.0)
-        if self.normals is not None:
+        if "face" in self.rows:
             self.facing[self.rows["face"]] = self._face_visibility(rig)
         self.pairs = None
         if self.silhouette is not None and emphasis.silhouette > 0:
-            self.pairs = self._outline_pairs(state)
+            self.pairs = self._outline_pairs(state, self.silhouette)
 
-    def _outline_pairs(self, state: FitState) -> tuple[Tensor, Tensor]:
+    def _outline_pairs(
+        self, state: FitState, silhouette: SilhouetteTarget
+    ) -> tuple[Tensor, Tensor]:
         """Mask contour points and the body points that should lie on them."""
         px, _, _ = self.view.project(self.outline.evaluate(state))
         mesh = self.body(state.to_params())
         normals = vertex_normals(mesh.vertices, self.body.topology.faces)[self.outline_vertices]
         normals = normals.double() * torch.tensor([1.0, -1.0, -1.0])
         avoid = self._head_circle(state)
-        return self.silhouette.pair(px, normals, _REACH / self.metres, 200, avoid)
+        return silhouette.pair(px, normals, _REACH / self.metres, 200, avoid)
 
     def _head_circle(self, state: FitState) -> tuple[Tensor, float]:
         """Centre (px) and radius (px) of what may be hair, where the mask says nothing."""
@@ -188,8 +187,8 @@ class FitObjective:
                 direction_term(rig, self.starts, self.ends, self.bone_targets, weights, 0.25)
             )
         terms += self._priors(state, active)
-        if self.pairs is not None:
-            terms += self._outline_terms(state, active)
+        if self.silhouette is not None and self.pairs is not None:
+            terms += self._outline_terms(state, active, self.silhouette, self.pairs)
         return terms
 
     def _priors(self, state: FitState, active: Active | None) -> list[Term]:
@@ -199,16 +198,22 @@ class FitObjective:
         return [
             pose_prior_term(state, active, self.pose_mean, self.pose_sigma, self.pose_strength),
             joint_limit_term(state, active, self.limits),
-            coefficient_term(state.betas, active, betas, first, self.beta_scale),
+            coefficient_term(state.betas - self.beta_mean, active, betas, first, self.beta_scale),
             coefficient_term(state.expression, active, expression, second, self.expression_scale),
             bound_term(state.expression, active, expression, second, 0.03),
         ]
 
-    def _outline_terms(self, state: FitState, active: Active | None) -> list[Term]:
+    def _outline_terms(
+        self,
+        state: FitState,
+        active: Active | None,
+        silhouette: SilhouetteTarget,
+        pairs: tuple[Tensor, Tensor],
+    ) -> list[Term]:
         px, jacobian, _ = self.view.project(self.outline.evaluate(state, active))
         factor = self.emphasis.silhouette
-        inside = self.silhouette.inside_term(px, jacobian, 0.012 / self.metres)
-        width = self.silhouette.width_term(px, jacobian, *self.pairs, 0.02 / self.metres)
+        inside = silhouette.inside_term(px, jacobian, 0.012 / self.metres)
+        width = silhouette.width_term(px, jacobian, *pairs, 0.02 / self.metres)
         return [
             dataclasses.replace(inside, weights=0.5 * factor * inside.weights),
             dataclasses.replace(width, weights=0.3 * factor * width.weights),
@@ -230,25 +235,3 @@ def _one_hot(rows: list[int], count: int) -> Tensor:
     table = torch.zeros(len(rows), count, dtype=torch.float64)
     table[torch.arange(len(rows)), rows] = 1.0
     return table
-
-
-def _rest_normals(body: Body, landmarks: LandmarkMap) -> Tensor:
-    """Rest normals [478 3] of the facial landmarks; those on the eyeballs look forwards."""
-    corners = body.v_template[body.topology.faces[landmarks.sets["face"].face_ids]].double()
-    normals = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normals = torch.nn.functional.normalize(normals, dim=-1)
-    normals[list(IRISES)] = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
-    return normals
-
-
-def _outline_vertices(body: Body) -> Tensor:
-    """Vertices of trunk and limbs, evenly spread, on which the mask is compared with the body."""
-    parts = ("torso", "left_arm", "right_arm", "left_leg", "right_leg", "neck")
-    members = torch.cat([body.vertex_parts[part] for part in parts]).unique()
-    points = body.v_template[members].double()
-    chosen = [0]
-    gaps = torch.full((len(points),), torch.inf, dtype=torch.float64)
-    for _ in range(min(_OUTLINE_VERTICES, len(points)) - 1):
-        gaps = torch.minimum(gaps, (points - points[chosen[-1]]).square().sum(-1))
-        chosen.append(int(gaps.argmax()))
-    return members[chosen]

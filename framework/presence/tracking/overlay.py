@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from presence.rasterize import MeshRasterizer
-from presence.structures import Camera, MeshTopology, Portrait, ProxyMesh
+from presence.structures import Camera, Fragments, MeshTopology, Portrait, ProxyMesh
 from presence.tracking.shading import shade
 
 _SKIN = (0.55, 0.75, 1.0)
@@ -46,9 +46,7 @@ def draw_overlay(
             f"the camera has {camera.height} x {camera.width} px, the portrait {portrait.size}"
         )
     colors = portrait.rgb.new_tensor(_SKIN).expand(mesh.vertices.shape[0], 3)
-    view = shade(
-        mesh, camera, topology, rasterizer, colors, background=portrait.rgb, ambient=0.25
-    )
+    view = shade(mesh, camera, topology, rasterizer, colors, background=portrait.rgb, ambient=0.25)
     covered = view.alpha * opacity
     blended = portrait.rgb * (1 - covered) + view.rgb * covered
     edges = _edges(view.fragments, mesh, camera, topology) * view.alpha * wire
@@ -56,7 +54,7 @@ def draw_overlay(
     return (blended * (1 - edges) + line * edges).clamp(0, 1)
 
 
-def _edges(fragments, mesh: ProxyMesh, camera: Camera, topology: MeshTopology) -> Tensor:  # noqa: ANN001
+def _edges(fragments: Fragments, mesh: ProxyMesh, camera: Camera, topology: MeshTopology) -> Tensor:
     """Returns [1 H W], 1 on a triangle's edge, from each pixel's distance to it in pixels."""
     screen = camera.screen(mesh.vertices)[topology.faces][..., :2]  # [F 3 2]
     side = screen - screen.roll(-1, 1)
@@ -81,5 +79,3 @@ def draw_points(image: Tensor, points: Tensor, color: tuple[float, float, float]
         columns = slice(max(x - radius, 0), max(x + radius, 0))
         marked[:, rows, columns] = value
     return marked
-
-

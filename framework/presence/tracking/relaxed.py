@@ -78,10 +78,10 @@ def joint_limits() -> Tensor:
     limits = torch.tensor([-4.0, 4.0])[:, None, None].repeat(1, NUM_JOINTS, 3)
     for index, name in enumerate(JOINT_NAMES):
         side, bare = _split(name)
-        low, high = _LIMITS.get(bare, _LIMITS.get(bare[:-1], (None, None)))
-        if low is None:
+        known = _LIMITS.get(bare) or _LIMITS.get(bare[:-1])
+        if known is None:
             continue
-        low, high = torch.tensor(low), torch.tensor(high)
+        low, high = torch.tensor(known[0]), torch.tensor(known[1])
         if side == "right":  # y and z change sign, so that their limits swap
             flip = torch.tensor([1.0, -1.0, -1.0])
             first, second = low * flip, high * flip

@@ -131,7 +131,10 @@ class FitRig:
 
     def __init__(self, body: Body, rig: PointRig) -> None:
         self.rig = PointRig(
-            rig.template.double(), rig.shapedirs.double(), rig.exprdirs.double(), rig.weights.double()
+            rig.template.double(),
+            rig.shapedirs.double(),
+            rig.exprdirs.double(),
+            rig.weights.double(),
         )
         self.joint_template = body.joint_template.reshape(-1, 3).double()
         self.joint_shapedirs = body.joint_shapedirs.unflatten(-1, (-1, 3)).permute(1, 2, 0).double()

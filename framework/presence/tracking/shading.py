@@ -96,7 +96,7 @@ def paint_eyes(
     """
     painted = colors.clone()
     faces = body.topology.faces
-    for side, joint in (("left", 23), ("right", 24)):
+    for side in ("left", "right"):
         members = torch.zeros(mesh.vertices.shape[0], 1)
         members[body.vertex_parts[f"{side}_eye"]] = 1.0
         on_eye = interpolate(fragments, faces, members)[..., 0] > 0.99
@@ -105,7 +105,9 @@ def paint_eyes(
         direction = torch.nn.functional.normalize(rest - centre, dim=-1)
         angle = torch.arccos(direction[..., 2].clamp(-1, 1))
         limit = torch.arcsin((0.0059 / radius).clamp(max=0.9))
-        ring = torch.where((angle < 0.45 * limit)[..., None], torch.tensor(PUPIL), torch.tensor(iris))
+        ring = torch.where(
+            (angle < 0.45 * limit)[..., None], torch.tensor(PUPIL), torch.tensor(iris)
+        )
         eye = torch.where((angle < limit)[..., None], ring, torch.tensor(EYE_WHITE))
         painted = torch.where(on_eye[..., None], eye, painted)
     return painted

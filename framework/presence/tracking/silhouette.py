@@ -49,7 +49,9 @@ class SilhouetteTarget:
         normals = np.stack([slope_x[rows, columns], slope_y[rows, columns]], -1)
         normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-6)
         points = (np.stack([columns, rows], -1) + 0.5) / self.scale
-        return torch.from_numpy(points.astype(np.float64)), torch.from_numpy(normals.astype(np.float64))
+        return torch.from_numpy(points.astype(np.float64)), torch.from_numpy(
+            normals.astype(np.float64)
+        )
 
     def distance(self, px: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Samples the signed distance (px, positive outside) at picture points [N 2].

@@ -40,6 +40,8 @@ class Term:
         if self.robust is not None:
             squares = self.residuals.square().sum(-1)
             weights = weights * (1 + squares / self.robust**2) ** -2
+        if self.jacobian is None:
+            raise ValueError("the term was built without derivatives")
         kept = weights > 0
         jacobian = self.jacobian[kept]
         weighted = (jacobian * weights[kept, None, None]).flatten(0, 1)  # [m*d P]

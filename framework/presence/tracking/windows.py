@@ -67,7 +67,7 @@ class Window:
 
 
 def cut(image: np.ndarray, window: Window, long_side: int) -> np.ndarray:
-    """Cuts a window out of [H W 3] uint8, edge pixels repeated outside, long side `long_side` px."""
+    """Cuts a window out of [H W 3] uint8, repeating the rim outside, `long_side` px long."""
     import cv2
 
     scale = long_side / max(window.width, window.height)
@@ -85,8 +85,8 @@ def cut(image: np.ndarray, window: Window, long_side: int) -> np.ndarray:
         image = small
     # Pixel centres at +0.5 on both sides.
     sx, sy = window.width / width, window.height / height
-    image_from_crop = np.float64(
-        [[sx, 0, window.left + 0.5 * sx - 0.5], [0, sy, window.top + 0.5 * sy - 0.5]]
+    image_from_crop = np.array(
+        [[sx, 0, window.left + 0.5 * sx - 0.5], [0, sy, window.top + 0.5 * sy - 0.5]], np.float64
     )
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(
@@ -94,7 +94,9 @@ def cut(image: np.ndarray, window: Window, long_side: int) -> np.ndarray:
     )
 
 
-def paste(crop: np.ndarray, window: Window, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+def paste(
+    crop: np.ndarray, window: Window, height: int, width: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Puts a crop's map [h w] back into a picture.
 
     Returns:
@@ -103,11 +105,9 @@ def paste(crop: np.ndarray, window: Window, height: int, width: int) -> tuple[np
     import cv2
 
     sx, sy = crop.shape[1] / window.width, crop.shape[0] / window.height
-    crop_from_image = np.float64(
-        [
-            [sx, 0, (0.5 - window.left) * sx - 0.5],
-            [0, sy, (0.5 - window.top) * sy - 0.5],
-        ]
+    crop_from_image = np.array(
+        [[sx, 0, (0.5 - window.left) * sx - 0.5], [0, sy, (0.5 - window.top) * sy - 0.5]],
+        np.float64,
     )
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     size, values = (width, height), crop.astype(np.float32)

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from presence.bodies import load_body
+from presence.structures import BodyParams, Camera
+from presence.tracking.detection import SET_SIZES, Detection
+from presence.tracking.landmarks import LandmarkMap
+from presence.tracking.relaxed import JOINT, relaxed_pose
+
+
+@pytest.fixture(scope="session")
+def body():
+    return load_body("annyx")
+
+
+@pytest.fixture(scope="session")
+def landmarks():
+    return LandmarkMap.load("annyx")
+
+
+@pytest.fixture
+def seen(body, landmarks):
+    """Known people and what a perfect detector would say of them."""
+    return SyntheticPeople(body, landmarks)
+
+
+class SyntheticPeople:
+    def __init__(self, body, landmarks):
+        self.body, self.landmarks = body, landmarks
+
+    def params(self, seed: int = 0, yaw: float = 0.3) -> BodyParams:
+        generator = torch.Generator().manual_seed(seed)
+
+        def normal(*shape):
+            return torch.randn(*shape, generator=generator)
+
+        pose = relaxed_pose()
+        pose[0] = torch.tensor([0.05, yaw, 0.03])
+        pose[JOINT["left_shoulder"]] += torch.tensor([0.1, -0.4, 0.6])
+        pose[JOINT["left_elbow"]] = torch.tensor([0.0, -1.1, 0.0])
+        pose[JOINT["right_shoulder"]] += torch.tensor([0.0, 0.3, -0.4])
+        pose[JOINT["right_elbow"]] = torch.tensor([0.0, 0.7, 0.0])
+        pose[JOINT["left_hip"], 0] = -0.3
+        pose[JOINT["left_knee"], 0] = 0.5
+        pose[JOINT["head"], 1] = 0.2
+        pose[JOINT["jaw"], 0] = 0.15
+        betas = 0.5 * normal(self.body.num_betas)
+        betas[0] = -0.3
+        expression = torch.zeros(self.body.num_expression)
+        expression[self.body.expression_names.index("mouthSmileLeft")] = 0.6
+        expression[self.body.expression_names.index("mouthSmileRight")] = 0.6
+        return self.body.default_params().replace(betas=betas, expression=expression, pose=pose)
+
+    def camera(self, params: BodyParams, framing: str, size: int = 800) -> Camera:
+        joints = self.body(params).joints
+        target, height = {
+            "full": (joints[0] - torch.tensor([0.0, 0.1, 0.0]), 2.1),
+            "half": (joints[JOINT["spine3"]] + torch.tensor([0.0, 0.1, 0.0]), 0.9),
+            "head": (joints[JOINT["head"]] + torch.tensor([0.0, 0.06, 0.0]), 0.35),
+        }[framing]
+        distance = height / 2 / math.tan(math.radians(10))
+        eye = target + torch.tensor([0.0, 0.0, distance])
+        return Camera.look_at(eye, target, math.radians(20), size, size)
+
+    def detect(self, params, camera, sets=("pose", "face", "left_hand", "right_hand")):
+        """Exact landmarks; those outside the picture are unsure, as a detector's are."""
+        mesh = self.body(params)
+        keypoints, world = {}, {}
+        for name in sets:
+            points = self.landmarks.points(self.body, name, mesh)
+            px, _ = camera.project(points)
+            inside = ((px > 0) & (px < camera.width)).all(-1)
+            keypoints[name] = torch.cat([px, inside.float()[:, None] * 0.95 + 0.02], -1)
+            assert len(px) == SET_SIZES[name]
+            if name != "face":
+                cam = camera.to_cam(points)
+                world[name] = cam - cam.mean(0)
+        return Detection(camera.width, camera.height, keypoints, world)

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from presence.errors import InputError
+from presence.io.motion import load_motion
+from presence.rasterize import build_rasterizer
+from presence.structures import Portrait, Tracking
+from presence.tracking.files import load_tracking, save_tracking
+from presence.tracking.overlay import draw_overlay, draw_points
+from presence.tracking.shading import eyeball
+
+
+@pytest.fixture
+def tracking(seen):
+    params = seen.params(0)
+    camera = seen.camera(params, "half", size=160)
+    detection = seen.detect(params, camera, ("pose", "face"))
+    return Tracking(params, camera, {"head": 0.9}, detection.keypoints, ("a note",))
+
+
+def test_tracking_survives_its_file(tracking, tmp_path):
+    save_tracking(tmp_path / "t.npz", tracking, body_name="annyx")
+    again = load_tracking(tmp_path / "t.npz")
+    for field in ("betas", "expression", "pose", "translation"):
+        assert torch.equal(getattr(again.body, field), getattr(tracking.body, field))
+    assert torch.equal(again.camera.K, tracking.camera.K)
+    assert torch.equal(again.camera.cam_from_world, tracking.camera.cam_from_world)
+    assert (again.camera.width, again.camera.height) == (160, 160)
+    assert again.visibility["head"] == pytest.approx(0.9)
+    assert again.notes == ("a note",)
+    assert torch.equal(again.keypoints["face"], tracking.keypoints["face"])
+
+
+def test_tracking_is_a_motion_of_one_frame(tracking, tmp_path):
+    save_tracking(tmp_path / "t.npz", tracking)
+    motion = load_motion(tmp_path / "t.npz")
+    assert torch.allclose(motion.body.pose[0], tracking.body.pose)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 truncated", b"text"])
+def test_other_files_are_refused(content, tmp_path):
+    (tmp_path / "t.npz").write_bytes(content)
+    with pytest.raises(InputError, match="not a tracking file"):
+        load_tracking(tmp_path / "t.npz")
+    np.savez(tmp_path / "u.npz", a=np.zeros(2))
+    with pytest.raises(InputError, match="not a tracking file"):
+        load_tracking(tmp_path / "u.npz")
+    with pytest.raises(InputError, match="does not exist"):
+        load_tracking(tmp_path / "none.npz")
+
+
+def test_overlay_marks_the_body_and_nothing_else(body, tracking):
+    camera = tracking.camera
+    rgb = torch.full((3, 160, 160), 0.5)
+    portrait = Portrait(rgb, torch.ones(1, 160, 160))
+    mesh = body(tracking.body)
+    rasterizer = build_rasterizer("cpu")
+    drawn = draw_overlay(portrait, mesh, camera, body.topology, rasterizer)
+    fragments = rasterizer(camera.screen(mesh.vertices)[None], body.topology.faces, 160, 160)[0]
+    hit = fragments.face_ids >= 0
+    changed = (drawn - rgb).abs().amax(0) > 1e-4
+    assert not changed[~hit].any()
+    assert changed[hit].float().mean() > 0.95
+    plain = draw_overlay(portrait, mesh, camera, body.topology, rasterizer, opacity=0.0, wire=0.0)
+    assert torch.allclose(plain, rgb)
+    with pytest.raises(ValueError, match="80 x 80"):
+        small = camera.resized(80, 80)
+        draw_overlay(portrait, mesh, small, body.topology, rasterizer)
+
+
+def test_points_are_drawn_where_they_are():
+    marked = draw_points(torch.zeros(3, 50, 60), torch.tensor([[20.0, 30.0]]), (1.0, 0.0, 0.0))
+    rows, columns = torch.nonzero(marked[0] > 0, as_tuple=True)
+    assert rows.float().mean() + 0.5 == pytest.approx(30, abs=0.6)
+    assert columns.float().mean() + 0.5 == pytest.approx(20, abs=0.6)
+    assert marked[1:].sum() == 0
+
+
+def test_eyeballs_are_round_and_of_human_size(body):
+    for side in ("left", "right"):
+        centre, radius = eyeball(body, body.v_template, side)
+        assert 0.009 < radius < 0.02
+        joint = body(body.default_params()).joints[23 if side == "left" else 24]
+        assert (centre - joint).norm() < 0.006
