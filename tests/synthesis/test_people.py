@@ -113,10 +113,7 @@ def test_layers_turn_with_the_body(people):
     recipe = people.draw([31], 1)
     body, faces = people.body, people.body.topology.faces
     betas = recipe.body.betas[:, 0]
-    neutral = body.rest_vertices(betas, 0 * recipe.body.expression[:, 0])
-    shells = build_shells(
-        people.anatomy, faces, neutral, betas, recipe.garments, recipe.hair, people.noise
-    )
+    shells = build_shells(people.anatomy, faces, betas, recipe.garments, recipe.hair, people.noise)
     pose = recipe.body.pose.clone()
     pose[..., 0, :] = 0.0
     still = body(recipe.body.replace(pose=pose))
@@ -130,14 +127,47 @@ def test_layers_turn_with_the_body(people):
     assert torch.allclose(pose_layers(turned, shells), expected, atol=1e-4)
 
 
+def test_unsmoothed_level_is_the_bodys_own_rest_mesh(people):
+    betas = people.draw([5, 6], 1).body.betas[:, 0]
+    params = people.body.default_params((2,)).replace(betas=betas)
+    plain, less, more = people.anatomy.smooth_rest(betas)
+    assert torch.allclose(plain, people.body(params).rest_vertices, atol=2e-5)
+    faces = people.body.topology.faces
+    # One step by hand, on vertices reached by looping over edges.
+    vertex, rough = 5000, plain.double()
+    around = set(faces[(faces == vertex).any(1)].flatten().tolist()) - {vertex}
+    expected = rough
+    edges = [set() for _ in range(len(plain[0]))]
+    for a, b, c in faces.tolist():
+        edges[a] |= {b, c}
+        edges[b] |= {a, c}
+        edges[c] |= {a, b}
+    near = _ring(edges, vertex, 13)
+    for _ in range(12):
+        step = expected.clone()
+        for v in near:
+            mean = expected[:, sorted(edges[v])].mean(1)
+            step[:, v] = 0.3 * expected[:, v] + 0.7 * mean
+        expected = step
+    assert edges[vertex] == around
+    assert torch.allclose(less[:, vertex].double(), expected[:, vertex], atol=2e-5)
+    spread = [(m - m.mean(1, keepdim=True)).norm() for m in (plain, less, more)]
+    assert spread[0] > spread[1] > spread[2]
+
+
+def _ring(edges, vertex, rings):
+    found = {vertex}
+    for _ in range(rings):
+        found |= {n for v in found for n in edges[v]}
+    return found
+
+
 def test_clothes_stand_off_the_skin(people):
     recipe = people.draw(range(41, 45), 1)
     body, faces = people.body, people.body.topology.faces
     betas = recipe.body.betas[:, 0]
     neutral = body.rest_vertices(betas, 0 * recipe.body.expression[:, 0])
-    shells = build_shells(
-        people.anatomy, faces, neutral, betas, recipe.garments, recipe.hair, people.noise
-    )
+    shells = build_shells(people.anatomy, faces, betas, recipe.garments, recipe.hair, people.noise)
     out = (shells.offsets * vertex_normals(neutral, faces)[:, None]).sum(-1)
     torso = body.vertex_parts["torso"]
     inner, outer = out[:, 1][:, torso], out[:, 2][:, torso]

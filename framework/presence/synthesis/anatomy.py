@@ -17,9 +17,8 @@ from torch import Tensor, nn
 from presence.geometry import vertex_normals
 from presence.interfaces import Body, MeshRasterizer
 
-HAND_JOINTS = (20, 21, *range(25, 55))
 STATIC = ("x", "y", "z", "occlusion", "eye", "inside", "palm", "drape")
-SMOOTHING_STEPS = (12, 26)
+SMOOTHING_STEPS = (0, 12, 26)
 
 
 class Anatomy(nn.Module):
@@ -38,6 +37,7 @@ class Anatomy(nn.Module):
         brow: the vertex between the brows.
         scalp: [n] vertices of the upper head.
         height_direction: [S] metres of stature for each unit of a shape coefficient.
+        figure_direction: [S] how much more feminine a figure each unit of a coefficient makes.
         height: stature of the template.
     """
 
@@ -46,6 +46,11 @@ class Anatomy(nn.Module):
     smooth_template: Tensor
     smooth_shapes: Tensor
     height_direction: Tensor
+    figure_direction: Tensor
+    scalp: Tensor
+    cloth_faces: Tensor
+    jacket_faces: Tensor
+    hair_faces: Tensor
 
     def __init__(self, body: Body, rasterizer: MeshRasterizer) -> None:
         super().__init__()
@@ -62,6 +67,7 @@ class Anatomy(nn.Module):
         top, bottom = int(vertices[:, 1].argmax()), int(vertices[:, 1].argmin())
         self.height = float(vertices[top, 1] - vertices[bottom, 1])
         self._keep("height_direction", _stature_gradient(body, top, bottom))
+        self._keep("figure_direction", _figure_gradient(body, vertices, self.anchors))
         for name, mask in _face_sets(faces, vertices, parts, self.anchors).items():
             self._keep(f"{name}_faces", faces[mask])
         self.brow = int(_brow_vertex(vertices, parts, self.anchors))
@@ -76,15 +82,15 @@ class Anatomy(nn.Module):
         """Template x, y and z, [1 V] each."""
         return tuple(self.static[None, :, k] for k in range(3))  # type: ignore[return-value]
 
-    def smooth_rest(self, betas: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the rest mesh [B V 3] of shapes [B S], smoothed a little and a lot."""
+    def smooth_rest(self, betas: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns the rest mesh [B V 3] of shapes [B S] as it is, and smoothed less and more."""
         flat = torch.addmm(self.smooth_template.flatten(), betas, self.smooth_shapes)
-        both = flat.unflatten(1, (2, -1, 3))
-        return both[:, 0], both[:, 1]
+        plain, less, more = flat.unflatten(1, (3, -1, 3)).unbind(1)
+        return plain, less, more
 
 
 def _smooth_shapes(body: Body) -> tuple[Tensor, Tensor]:
-    """Returns the smoothed template [2 V 3] and shape directions [S 2V3].
+    """Returns the smoothed templates [3 V 3] and shape directions [S 3V3].
 
     Smoothing is linear in the vertices, and the rest mesh in its shape coefficients, so
     smoothing the directions once replaces smoothing every person.
@@ -101,8 +107,8 @@ def _smooth_shapes(body: Body) -> tuple[Tensor, Tensor]:
             columns = matrix @ columns
         done = steps
         levels.append(torch.from_numpy(columns).float().unflatten(1, (count + 1, 3)))
-    levels = torch.stack(levels, 1).movedim(2, 0).movedim(2, 1).to(rest)  # [S+1 2 V 3]
-    return levels[0], (levels[1:] - levels[:1]).flatten(1)
+    stacked = torch.stack(levels, 1).movedim(2, 0).movedim(2, 1).to(rest)  # [S+1 3 V 3]
+    return stacked[0], (stacked[1:] - stacked[:1]).flatten(1)
 
 
 def _averaging(faces: np.ndarray) -> sparse.csr_matrix:
@@ -190,14 +196,14 @@ def _static(
     for name in ("left_eye", "right_eye"):
         flags["eye"][parts[name]] = 1.0
     flags["inside"][parts["mouth_interior"]] = 1.0
-    weights = body.weights
     normals = vertex_normals(vertices, body.topology.faces)
     gap = _drape(vertices, anchors).double().cpu().numpy()
     matrix = _averaging(body.topology.faces.cpu().numpy())
     for _ in range(4):
         gap = matrix @ gap
     flags["drape"] = torch.from_numpy(gap).to(vertices)
-    flags["palm"] = weights[:, list(HAND_JOINTS)].sum(-1) * (-normals[:, 1]).clamp(0, 1)
+    hands = torch.cat([parts["left_hand"], parts["right_hand"]])
+    flags["palm"][hands] = (-normals[hands, 1]).clamp(0, 1)  # T-pose palms face down
     flags["occlusion"] = _openness(body, rasterizer)
     return torch.stack([flags[name] for name in STATIC], -1)
 
@@ -298,6 +304,25 @@ def _stature_gradient(body: Body, top: int, bottom: int) -> Tensor:
     rest = body(params.replace(betas=betas)).rest_vertices[:, [top, bottom], 1]
     base = body(body.default_params()).rest_vertices[[top, bottom], 1]
     return (rest[:, 0] - rest[:, 1]) - (base[0] - base[1])
+
+
+def _figure_gradient(body: Body, vertices: Tensor, anchors: dict[str, float]) -> Tensor:
+    """Returns what a unit of each coefficient adds to how feminine a figure is [S].
+
+    The measure is how far the bust stands out before the breastbone, in units of its own
+    deviation over bodies.
+    """
+    x, y, z = vertices.unbind(-1)
+    height = (y - anchors["spine3_y"]).abs() < 0.07
+    side = height & (x > 0.35 * anchors["shoulder_x"]) & (x < 0.75 * anchors["shoulder_x"])
+    apex = int(torch.where(side, z, torch.full_like(z, -9.0)).argmax())
+    middle = (x.abs() < 0.01) & (z > 0)
+    bone = int(torch.where(middle, (y - y[apex]).abs(), torch.full_like(z, 9.0)).argmin())
+    params = body.default_params((body.num_betas,))
+    betas = torch.eye(body.num_betas, device=params.betas.device)
+    rest = body(params.replace(betas=betas)).rest_vertices[:, [apex, bone], 2]
+    gradient = rest[:, 0] - rest[:, 1] - (z[apex] - z[bone])
+    return gradient / gradient.norm().clamp_min(1e-9)
 
 
 def _face_sets(

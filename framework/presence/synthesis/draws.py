@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 
 def splitmix64(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -124,7 +125,7 @@ class Draws:
         unit = np.sqrt(-2.0 * np.log1p(-first)) * np.cos(2.0 * np.pi * second)  # Box-Muller
         return std * np.clip(unit, -limit, limit)
 
-    def chance(self, name: str, probability: float | Array) -> NDArray[np.bool_]:
+    def chance(self, name: str, probability: float | Array) -> Mask:
         """Draws [B] booleans that are true with the given probability."""
         return self.uniform(name) < probability
 

@@ -66,7 +66,9 @@ def export_people(source: SampleSource, count: int, out: str | Path) -> list[Pat
     """
     if not 1 <= count <= len(source):
         raise InputError(f"--subjects should be 1 to {len(source)} for this data set, got {count}")
-    out, shown, names = Path(out), [], []
+    out = Path(out)
+    shown: list[TrainSample] = []
+    names: list[str] = []
     with atomic_folder(out) as folder:
         for index in tqdm(range(count), desc="people", unit="subject"):
             sample = source[index]

@@ -122,7 +122,9 @@ def draw_decals(draws: Draws, anchors: dict[str, float], fabrics: FabricLook) ->
         width = np.where(on_arm, np.minimum(width, 0.085), width)
         rows.append(dict(
             place=np.where(present, place, 0).astype(float),
-            center=np.stack([np.where(on_arm, 0.03, middle), np.where(on_arm, shoulder, chest)], -1),
+            center=np.stack(
+                [np.where(on_arm, 0.03, middle), np.where(on_arm, shoulder, chest)], -1
+            ),
             size=np.stack([width, width * own.uniform("aspect", 0.35, 1.25)], -1),
             shape=own.choice("shape", (0.3, 0.3, 0.2, 0.2)).astype(float),
             content=own.choice("content", (0.35, 0.2, 0.2, 0.25)).astype(float),

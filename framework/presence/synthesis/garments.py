@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from presence.structures import TensorStruct, tensor
-from presence.synthesis.draws import Array, Draws
+from presence.synthesis.draws import Array, Draws, Mask
 from presence.synthesis.fields import Beside, smoothstep, struct_of
 
 BARE = 9.0  # metres: a cut so far away that nothing remains or nothing is cut
@@ -103,7 +103,7 @@ def draw_garments(draws: Draws, anchors: dict[str, float], feminine: Array) -> G
     )  # fmt: skip
 
 
-def _necklines(draws: Draws, suit: Array, feminine: Array) -> dict[str, Array]:
+def _necklines(draws: Draws, suit: Mask, feminine: Array) -> dict[str, Array]:
     kind = draws.choice("kind", (0.4, 0.14, 0.16, 0.2, 0.1))  # crew, vee, scoop, collar, turtle
     kind = np.where(suit, 3, kind)
     deep = 1.0 + 0.6 * feminine
@@ -125,7 +125,7 @@ def _necklines(draws: Draws, suit: Array, feminine: Array) -> dict[str, Array]:
     )  # fmt: skip
 
 
-def _outer(draws: Draws, worn: Array, anchors: dict[str, float], loose: Array) -> dict[str, Array]:
+def _outer(draws: Draws, worn: Mask, anchors: dict[str, float], loose: Array) -> dict[str, Array]:
     hip, knee = anchors["hip_y"], anchors["knee_y"]
     coat = draws.chance("coat", 0.2)
     closed = draws.chance("closed", 0.3)

@@ -7,7 +7,7 @@ import torch
 
 from presence.interfaces import Body
 from presence.structures import BodyParams
-from presence.synthesis.draws import Array, Draws
+from presence.synthesis.draws import Array, Draws, Mask
 from presence.synthesis.poses import HEAD, JAW, LEFT_EYE, NECK, draw_face, draw_pose
 
 SHAPE_DEVIATION = 0.8
@@ -33,7 +33,7 @@ def draw_shape(draws: Draws, height_direction: Array, height: float) -> Array:
 
 
 def draw_bodies(
-    draws: Draws, body: Body, betas: Array, calm_legs: Array, repose: Array, views: int
+    draws: Draws, body: Body, betas: Array, calm_legs: Array, repose: Mask, views: int
 ) -> BodyParams:
     """Draws each subject's parameters in each of `views` views.
 
@@ -51,7 +51,8 @@ def draw_bodies(
     names = tuple(getattr(body, "expression_names", ())) or ("",) * body.num_expression
     facing = np.radians(draws.normal("facing", 18.0))
     place = draws.normal("place", 0.1, size=3)
-    poses, faces = [], []
+    poses: list[Array] = []
+    faces: list[Array] = []
     for view in range(views):
         own = draws.scoped(f"view{view}")
         pose, expression = _posture(own, names, calm_legs)

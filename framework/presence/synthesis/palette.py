@@ -6,7 +6,7 @@ import colorsys
 
 import numpy as np
 
-from presence.synthesis.draws import Array, Draws
+from presence.synthesis.draws import Array, Draws, Mask
 from presence.synthesis.fields import linear_from_srgb
 
 # sRGB 0..255, from light to dark; people are drawn along the curve, then vary around it.
@@ -80,7 +80,7 @@ def saturated(
     return np.asarray([colorsys.hsv_to_rgb(*hsv) for hsv in zip(hue, sat, val)]).reshape(-1, 3)
 
 
-def draw_cloth_color(draws: Draws, name: str, denim: Array | None = None) -> Array:
+def draw_cloth_color(draws: Draws, name: str, denim: Mask | None = None) -> Array:
     """Returns cloth albedo [B 3]: neutrals, pastels, strong colours, or denim where [B] is true."""
     kind = draws.choice(f"{name} kind", (0.42, 0.2, 0.38))
     neutral = _pick(_NEUTRALS, draws.choice(f"{name} neutral", np.ones(len(_NEUTRALS))))

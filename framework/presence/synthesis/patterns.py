@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
+
 import torch
 from torch import Tensor
 
@@ -148,7 +150,7 @@ def _decals(
     x, y, z = static[:3]
     outer_side, before = y > anchors["elbow_y"], z > 0.8 * anchors["neck_z"]
     for number in range(DECALS):
-        look = Beside(decals.map(lambda t, n=number: t[:, n]), subject)
+        look = Beside(decals.map(itemgetter((slice(None), number))), subject)
         arm = look.place == 3
         across = torch.where(arm, z - look.center[0], (x - look.center[0]) * (3 - 2 * look.place))
         down = torch.where(arm, x.abs() - look.center[1], look.center[1] - y)

@@ -25,8 +25,9 @@ from presence.synthesis.identity import draw_bodies, draw_shape
 from presence.synthesis.lighting import LightLook, develop, draw_light
 from presence.synthesis.noise import NoiseVolume
 from presence.synthesis.palette import draw_hair_color, draw_skin_tone
-from presence.synthesis.shading import Scene, shade
-from presence.synthesis.shells import build_shells, frame_reach
+from presence.synthesis.scene import Scene
+from presence.synthesis.shading import shade
+from presence.synthesis.shells import build_shells, frame_reach, layer_normals
 from presence.synthesis.skin import SkinLook, draw_skin
 from presence.synthesis.visible import dropped, find_visible, layer_faces, pose_layers
 
@@ -125,15 +126,17 @@ class ProceduralPeople(nn.Module):
         """
         numbers = seeds.cpu().numpy() if isinstance(seeds, Tensor) else np.asarray(seeds)
         draws, anatomy = Draws(numbers), self.anatomy
-        feminine = draws.chance("feminine", 0.5) * 0.9 + 0.05
+        betas = draw_shape(
+            draws.scoped("shape"), anatomy.height_direction.cpu().numpy(), anatomy.height
+        )
+        # Figure, hair and clothes should mostly tell one story, as they do in the street.
+        figure = betas @ anatomy.figure_direction.cpu().numpy()
+        feminine = draws.chance("feminine", 1.0 / (1.0 + np.exp(-2.5 * figure))) * 0.9 + 0.05
         _, dark = draw_skin_tone(draws.scoped("skin"))
         hair_color = draw_hair_color(draws.scoped("hair"), dark)
         hair, buzz = draw_hair(draws.scoped("hair"), hair_color, feminine, anatomy.anchors)
         skin = draw_skin(draws.scoped("skin"), hair_color, feminine, hair.beard.numpy() > 0.5)
         garments = draw_garments(draws.scoped("garments"), anatomy.anchors, feminine)
-        betas = draw_shape(
-            draws.scoped("shape"), anatomy.height_direction.cpu().numpy(), anatomy.height
-        )
         body = draw_bodies(
             draws.scoped("body"), self.body, betas, garments.skirt.numpy(),
             draws.chance("repose", self.repose_probability), views,
@@ -176,24 +179,28 @@ class ProceduralPeople(nn.Module):
 
     def _render(self, recipe: Recipe, size: tuple[int, int]) -> View:
         height, width = size
-        fine = self.supersample
         mesh = self.body(recipe.body)
         camera = place_cameras(recipe.viewpoint, mesh, recipe.body.pose[..., 0, 1], height, width)
         betas = recipe.body.betas[:, 0]
-        neutral = self.body.rest_vertices(betas, torch.zeros_like(recipe.body.expression[:, 0]))
         faces = self.body.topology.faces
-        shells = build_shells(
-            self.anatomy, faces, neutral, betas, recipe.garments, recipe.hair, self.noise
-        )
+        shells = build_shells(self.anatomy, faces, betas, recipe.garments, recipe.hair, self.noise)
         layers = pose_layers(mesh, shells)
         each = layer_faces(self.anatomy, faces)
-        cut = dropped(shells, frame_reach(Beside(recipe.hair), self.anatomy))
-        surface = find_visible(
-            self.rasterizer, layers, each, cut, camera.resized(width * fine, height * fine),
-            self.anatomy, recipe.garments, recipe.hair, self.noise,
-        )  # fmt: skip
-        scene = Scene(recipe, layers, each, cut, shells, camera, self.anatomy, mesh.skin_rotations)
-        light = shade(scene, surface, self.rasterizer, self.noise, self.glyphs)
+        scene = Scene(
+            recipe=recipe,
+            shells=shells,
+            layers=layers,
+            normals=layer_normals(layers, each),
+            turns=mesh.skin_rotations,
+            cut=dropped(shells, frame_reach(Beside(recipe.hair), self.anatomy)),
+            faces=each,
+            camera=camera,
+            anatomy=self.anatomy,
+            noise=self.noise,
+            glyphs=self.glyphs,
+        )
+        surface = find_visible(scene, self.rasterizer, self.supersample)
+        light = shade(scene, surface, self.rasterizer)
         portrait = self._picture(recipe, surface.pixel, surface.picture, light, size)
         return View(portrait=portrait, body=recipe.body, camera=camera)
 

@@ -179,7 +179,7 @@ def draw_face(draws: Draws, names: tuple[str, ...]) -> tuple[Array, Array, Array
     put("mouthPucker", when(5, 0.6))
     blink = np.where(draws.chance("blinks", 0.06), draws.uniform("blink", 0.4, 1.0), 0.0)
     put("eyeBlink", np.maximum(blink, draws.uniform("lids", 0.0, 0.18)), 0.05)
-    talking = np.where(draws.chance("talks", 0.3), draws.uniform("open", 1.0, 9.0), 0.0)
+    talking = np.where(draws.chance("talks", 0.2), draws.uniform("open", 1.0, 9.0), 0.0)
     jaw = np.zeros((len(draws), 3))
     jaw[:, 0] = np.radians(talking + when(2, 5.0) + when(3, 6.0))
     gaze = np.radians(draws.normal("gaze", 7.0, size=2))

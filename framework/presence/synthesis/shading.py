@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from presence.geometry import vertex_normals
 from presence.interfaces import MeshRasterizer
 from presence.structures import Camera
-from presence.synthesis.anatomy import Anatomy
 from presence.synthesis.fields import Beside, dot, mix, smoothstep, unit
 from presence.synthesis.garments import garment_slot, inner_field, outer_field
-from presence.synthesis.glyphs import Glyphs
-from presence.synthesis.hair import HairLook, beard_field, hair_field, shaved_scalp
+from presence.synthesis.hair import beard_field, hair_field, shaved_scalp
 from presence.synthesis.lighting import ShadowMaps, illuminate, sky_light
 from presence.synthesis.noise import NoiseVolume
 from presence.synthesis.patterns import crease_slope, shade_cloth
-from presence.synthesis.shells import HAIR, INNER, LAYERS, SKIN, Shells
+from presence.synthesis.scene import Scene
+from presence.synthesis.shells import HAIR, INNER, LAYERS, SKIN
 from presence.synthesis.skin import shade_skin
 from presence.synthesis.visible import Surface, contact
 
@@ -27,45 +24,21 @@ if TYPE_CHECKING:
     from presence.synthesis.people import Recipe
 
 
-@dataclasses.dataclass(frozen=True)
-class Scene:
-    """What shading needs to know of B subjects in n views each.
+def shade(scene: Scene, surface: Surface, rasterizer: MeshRasterizer) -> Tensor:
+    """Returns linear light [3 P] leaving the visible points towards the camera.
 
-    Attributes:
-        recipe: [B].
-        layers: [B n l V 3] posed vertices, metres.
-        faces: of each layer.
-        cut: [B l V] vertices that are left out.
-        shells: [B].
-        camera: [B n].
-        anatomy: of the body.
-        turns: [B n V 3 3] skinning rotations.
+    Args:
+        scene: B subjects in n views.
+        surface: the visible points.
+        rasterizer: of triangles, for shadows.
     """
-
-    recipe: Recipe
-    layers: Tensor
-    faces: list[Tensor]
-    cut: Tensor
-    shells: Shells
-    camera: Camera
-    anatomy: Anatomy
-    turns: Tensor
-
-
-def shade(
-    scene: Scene, surface: Surface, rasterizer: MeshRasterizer, noise: NoiseVolume,
-    glyphs: Glyphs,
-) -> Tensor:  # fmt: skip
-    """Returns linear light [3 P] leaving the visible points towards the camera."""
-    views = scene.layers.shape[1]
-    subject = torch.div(surface.picture, views, rounding_mode="floor")
+    subject = torch.div(surface.picture, scene.views, rounding_mode="floor")
     static = surface.blend(scene.anatomy.static)  # [8 P]
-    albedo, specular, openness = _materials(scene, surface, subject, static, noise, glyphs)
-    point, normal, sky = _geometry(scene, surface, views)
+    albedo, specular, openness = _materials(scene, surface, subject, static)
+    point, normal, sky = _geometry(scene, surface)
     eye = scene.camera.position.reshape(-1, 3).t().contiguous()
     view = unit(eye.index_select(1, surface.picture) - point)
-    normal = unit(normal)
-    normal = _creased(scene, surface, subject, static, normal, noise)
+    normal = _creased(scene, surface, subject, static, unit(normal))
     # Cloth and hair are seen from inside too.
     normal = torch.where(dot(normal, view) < 0.0, -normal, normal)
     lit = _shadows(scene, rasterizer).lit(point, normal, surface.picture)
@@ -74,13 +47,11 @@ def shade(
     return illuminate(light, albedo, specular, hair, sky, lit, normal, view, openness)
 
 
-def _geometry(scene: Scene, surface: Surface, views: int) -> tuple[Tensor, Tensor, Tensor]:
-    layers = scene.layers.flatten(0, 1)  # [N l V 3]
+def _geometry(scene: Scene, surface: Surface) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns positions, normals (not unit) and sky light, [3 P] each."""
+    layers, normals = scene.layers.flatten(0, 1), scene.normals.flatten(0, 1)  # [N l V 3]
     count, vertices = layers.shape[1:3]
-    normals = torch.stack(
-        [vertex_normals(layers[:, k], faces) for k, faces in enumerate(scene.faces)], 1
-    )
-    light = scene.recipe.light.map(lambda t: t.repeat_interleave(views, 0))
+    light = scene.recipe.light.map(lambda t: t.repeat_interleave(scene.views, 0))
     sky = sky_light(light, normals.flatten(1, 2)).reshape(layers.shape)
     table = torch.cat([layers, normals, sky], -1).reshape(-1, 9)
     base = (surface.picture * count + surface.layer) * vertices
@@ -89,9 +60,8 @@ def _geometry(scene: Scene, surface: Surface, views: int) -> tuple[Tensor, Tenso
 
 
 def _creased(
-    scene: Scene, surface: Surface, subject: Tensor, static: Tensor, normal: Tensor,
-    noise: NoiseVolume,
-) -> Tensor:  # fmt: skip
+    scene: Scene, surface: Surface, subject: Tensor, static: Tensor, normal: Tensor
+) -> Tensor:
     """Tilts the normals [3 P] of cloth by the gradient of its creases.
 
     The gradient is taken in the rest pose and turned with the skin, so creases stay where they
@@ -99,7 +69,8 @@ def _creased(
     """
     index, part = surface.where((surface.layer != SKIN) & (surface.layer != HAIR))
     who = subject[index]
-    slope = crease_slope(Beside(scene.recipe.garments, who), static[:3, index], noise)
+    garments = Beside(scene.recipe.garments, who)
+    slope = crease_slope(garments, static[:3, index], scene.noise)
     turns = scene.turns.reshape(-1, 9)
     posed = part.blend(turns, part.picture * scene.turns.shape[-3]).reshape(3, 3, -1)
     slope = (posed * slope).sum(1)
@@ -133,11 +104,10 @@ def _in_frame(vertices: Tensor, camera: Camera) -> Tensor:
 
 
 def _materials(
-    scene: Scene, surface: Surface, subject: Tensor, static: Tensor, noise: NoiseVolume,
-    glyphs: Glyphs,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    scene: Scene, surface: Surface, subject: Tensor, static: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """Returns albedo [3 P], specular [P] and openness [P] of every point."""
-    recipe, anchors = scene.recipe, scene.anatomy.anchors
+    recipe, anchors, noise = scene.recipe, scene.anatomy.anchors, scene.noise
     albedo = torch.zeros(3, len(subject), device=static.device)
     specular = torch.zeros_like(albedo[0])
     openness = 0.25 + 0.75 * static[3]
@@ -168,7 +138,7 @@ def _materials(
         anchors,
         here,
         noise,
-        glyphs,
+        scene.glyphs,
     )
     openness[index] = 0.5 + 0.5 * openness[index]
 

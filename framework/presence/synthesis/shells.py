@@ -45,21 +45,20 @@ class Shells(TensorStruct):
 
 
 def build_shells(
-    anatomy: Anatomy, faces: Tensor, rest: Tensor, betas: Tensor, garments: GarmentLook,
-    hair: HairLook, noise: NoiseVolume,
+    anatomy: Anatomy, faces: Tensor, betas: Tensor, garments: GarmentLook, hair: HairLook,
+    noise: NoiseVolume,
 ) -> Shells:  # fmt: skip
     """Displaces a batch of people into their layers.
 
     Args:
         anatomy: of the body.
         faces: [F 3] of the body.
-        rest: [B V 3] rest meshes without expression, metres.
         betas: [B S] their shapes.
         garments: what they wear.
         hair: what they have on their heads.
         noise: solid noise.
     """
-    smooth, smoother = anatomy.smooth_rest(betas)
+    rest, smooth, smoother = anatomy.smooth_rest(betas)
     template = anatomy.template
     cut, look = Beside(garments), Beside(hair)
     inner, outer = _cloth(anatomy, faces, rest, smooth, smoother, cut, noise)
@@ -178,7 +177,7 @@ def _locks(
     offset = offset + on_body[..., None] * (cloth + normals * depth[..., None] - offset)
     beard_only = (beard > field)[..., None]
     offset = torch.where(beard_only, normals * depth[..., None], offset)
-    offset = offset + _curtain(anatomy, rest, look, center)
+    offset = offset + _curtain(anatomy, rest + offset, look, center)
     return _frames(anatomy, rest, look, offset)
 
 
@@ -195,11 +194,11 @@ def _curls(rest: Tensor, look: Beside, noise: NoiseVolume) -> Tensor:
     return look.curl * noise(points.reshape(3, -1), slice(0, 1)).reshape(rest.shape[:2])
 
 
-def _curtain(anatomy: Anatomy, rest: Tensor, look: Beside, center: Tensor) -> Tensor:
-    """Returns displacements [B V 3] that carry hanging hair outwards around the neck."""
+def _curtain(anatomy: Anatomy, hair: Tensor, look: Beside, center: Tensor) -> Tensor:
+    """Returns displacements [B V 3] that carry hanging hair [B V 3] outwards around the neck."""
     _, y, _ = anatomy.template
     anchors = anatomy.anchors
-    flat = rest - center
+    flat = hair - center
     flat = torch.stack([flat[..., 0], torch.zeros_like(flat[..., 0]), flat[..., 2] + 0.01], -1)
     radius = flat.norm(dim=-1)
     behind = smoothstep(0.03, -0.07, flat[..., 2])
@@ -229,6 +228,11 @@ def _frames(anatomy: Anatomy, rest: Tensor, look: Beside, offset: Tensor) -> Ten
     offset = torch.where((worn & front)[..., None], forward, offset)
     bare = hair_field(look, anchors, x, y, z) < 0.0
     return torch.where((worn & temple & bare)[..., None], side, offset)
+
+
+def layer_normals(layers: Tensor, faces: list[Tensor]) -> Tensor:
+    """Returns unit vertex normals [B n l V 3] of posed layers [B n l V 3]."""
+    return torch.stack([vertex_normals(layers[:, :, k], f) for k, f in enumerate(faces)], 2)
 
 
 def frame_reach(look: Beside, anatomy: Anatomy) -> Tensor:

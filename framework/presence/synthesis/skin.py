@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from presence.structures import TensorStruct, tensor
-from presence.synthesis.draws import Array, Draws
+from presence.synthesis.draws import Array, Draws, Mask
 from presence.synthesis.fields import Beside, bump, mix, polyline, smoothstep, struct_of
 from presence.synthesis.noise import NoiseVolume
 from presence.synthesis.palette import draw_eye_color, draw_skin_tone
@@ -47,7 +47,7 @@ class SkinLook(TensorStruct):
     offset: Tensor = tensor("3")
 
 
-def draw_skin(draws: Draws, hair_color: Array, feminine: Array, bearded: Array) -> SkinLook:
+def draw_skin(draws: Draws, hair_color: Array, feminine: Array, bearded: Mask) -> SkinLook:
     """Draws skin and face.
 
     Args:
@@ -57,7 +57,7 @@ def draw_skin(draws: Draws, hair_color: Array, feminine: Array, bearded: Array) 
         bearded: [B] whether a beard grows over the skin.
     """
     tone, dark = draw_skin_tone(draws)
-    made_up = draws.chance("made up", 0.15 + 0.5 * feminine)
+    made_up = draws.chance("made up", 0.6 * feminine)
     lipstick = np.stack([draws.uniform("lr", 0.18, 0.6), draws.uniform("lg", 0.01, 0.12),
                          draws.uniform("lb", 0.02, 0.16)], -1)  # fmt: skip
     natural = (

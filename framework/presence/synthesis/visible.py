@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from presence.interfaces import MeshRasterizer
-from presence.structures import Camera, ProxyMesh
+from presence.structures import ProxyMesh
 from presence.synthesis.anatomy import Anatomy
 from presence.synthesis.fields import Beside, smoothstep
-from presence.synthesis.garments import GarmentLook, inner_field, outer_field
-from presence.synthesis.hair import HairLook, beard_field, glasses_field, hair_field
-from presence.synthesis.noise import NoiseVolume
+from presence.synthesis.garments import inner_field, outer_field
+from presence.synthesis.hair import beard_field, glasses_field, hair_field
+from presence.synthesis.scene import Scene
 from presence.synthesis.shells import HAIR, INNER, LAYERS, OUTER, SKIN, Shells
 
 _NOWHERE = 1e6  # px: a vertex out there makes rasterizers drop its faces
@@ -49,11 +49,11 @@ class Surface:
             table: values of vertices, possibly of many meshes in turn.
             base: [P] first row of each point's mesh; 0 if None.
         """
-        total = 0.0
+        total = torch.zeros(len(self.pixel), table.shape[1], device=table.device)
         for k in range(3):
             rows = self.corners[:, k] if base is None else self.corners[:, k] + base
-            total = total + self.weights[:, k, None] * table.index_select(0, rows)
-        return total.t().contiguous()  # type: ignore[union-attr]
+            total.addcmul_(self.weights[:, k, None], table.index_select(0, rows))
+        return total.t().contiguous()
 
     def where(self, mask: Tensor) -> tuple[Tensor, Surface]:
         """Returns the indices [Q] at which `mask` [P] is true, and those points alone."""
@@ -86,93 +86,95 @@ def dropped(shells: Shells, frames: Tensor) -> Tensor:
     return cut
 
 
-def find_visible(
-    rasterizer: MeshRasterizer, layers: Tensor, faces: list[Tensor], cut: Tensor, camera: Camera,
-    anatomy: Anatomy, garments: GarmentLook, hair: HairLook, noise: NoiseVolume,
-) -> Surface:  # fmt: skip
+def find_visible(scene: Scene, rasterizer: MeshRasterizer, supersample: int) -> Surface:
     """Rasterizes all layers of N = B n pictures and keeps the nearest uncut point.
 
     Args:
+        scene: B subjects in n views.
         rasterizer: of triangles.
-        layers: [B n l V 3] posed vertices.
-        faces: of each layer.
-        cut: [B l V] vertices to leave out.
-        camera: [B n] with the pictures' size.
-        anatomy: of the body.
-        garments: [B], for their cuts.
-        hair: [B], for its outline.
-        noise: solid noise.
+        supersample: samples along a pixel's side.
     """
-    subjects, views = layers.shape[:2]
-    height, width = camera.height, camera.width
-    device = layers.device
-    best = torch.full((subjects * views * height * width,), torch.inf, device=device)
+    camera = scene.camera
+    camera = camera.resized(camera.width * supersample, camera.height * supersample)
+    height, width, device = camera.height, camera.width, scene.layers.device
+    best = torch.full((camera.K[..., 0, 0].numel() * height * width,), torch.inf, device=device)
     layer = torch.zeros_like(best, dtype=torch.int64)
     face = torch.zeros_like(layer)
     weights = torch.zeros(len(best), 3, device=device)
     frame = torch.zeros_like(best, dtype=torch.bool)
     first = 0
     for index in range(LAYERS):
-        screen = camera.screen(layers[:, :, index])
-        gone = cut[:, None, index, :, None].expand_as(screen)
+        screen = camera.screen(scene.layers[:, :, index])
+        gone = scene.cut[:, None, index, :, None].expand_as(screen)
         screen = torch.where(gone, torch.full_like(screen, _NOWHERE), screen)
         found = rasterizer(
-            screen.flatten(0, 1), faces[index], height, width, cull_backfaces=index == SKIN
+            screen.flatten(0, 1), scene.faces[index], height, width, cull_backfaces=index == SKIN
         )
         ids, depth = found.face_ids.flatten(), found.depth.flatten()
         bary = found.barycentrics.reshape(-1, 3)
-        keep = ids >= 0
+        nearer = (ids >= 0) & (depth < best)
         if index != SKIN:
-            keep, on_frame = _cut(index, ids, bary, faces[index], views, anatomy, garments,
-                                  hair, noise, height * width)  # fmt: skip
-            frame = torch.where(keep & (depth < best), on_frame, frame)
-        nearer = keep & (depth < best)
+            nearer, on_frame = _cut(scene, index, nearer, ids, bary, height * width)
+            frame = torch.where(nearer, on_frame, frame)
         best = torch.where(nearer, depth, best)
         layer = torch.where(nearer, index, layer)
         face = torch.where(nearer, ids + first, face)
         weights = torch.where(nearer[:, None], bary, weights)
-        first += len(faces[index])
+        first += len(scene.faces[index])
     pixel = torch.nonzero(torch.isfinite(best))[:, 0]
     seen = [value.index_select(0, pixel) for value in (layer, weights, frame)]
-    corners = torch.cat(faces).index_select(0, face.index_select(0, pixel))
+    corners = torch.cat(scene.faces).index_select(0, face.index_select(0, pixel))
     picture = torch.div(pixel, height * width, rounding_mode="floor")
     return Surface(pixel, picture, seen[0], corners, seen[1], seen[2])
 
 
 def _cut(
-    index: int, ids: Tensor, bary: Tensor, faces: Tensor, views: int, anatomy: Anatomy,
-    garments: GarmentLook, hair: HairLook, noise: NoiseVolume, area: int,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Returns which pixels [N h w, flat] of a layer survive its cut, and which are glasses."""
-    hit = torch.nonzero(ids >= 0)[:, 0]
-    keep = torch.zeros_like(ids, dtype=torch.bool)
-    frame = torch.zeros_like(keep)
-    subject = hit // (area * views)
-    points = Surface(hit, hit // area, subject, faces[ids[hit]], bary[hit], subject > -1)
-    place = points.blend(anatomy.static[:, :3])
+    scene: Scene, index: int, nearer: Tensor, ids: Tensor, bary: Tensor, area: int
+) -> tuple[Tensor, Tensor]:
+    """Returns which of the `nearer` pixels of a layer survive its cut, and which are glasses."""
+    pixel = torch.nonzero(nearer)[:, 0]
+    keep, frame = torch.zeros_like(nearer), torch.zeros_like(nearer)
+    picture = torch.div(pixel, area, rounding_mode="floor")
+    subject = torch.div(picture, scene.views, rounding_mode="floor")
+    corners = scene.faces[index].index_select(0, ids.index_select(0, pixel))
+    points = Surface(pixel, picture, subject, corners, bary.index_select(0, pixel), subject > -1)
+    place = points.blend(scene.anatomy.static[:, :3])
     if index == HAIR:
-        keep[hit], frame[hit] = _hair_cut(Beside(hair, subject), anatomy.anchors, place, noise)
+        keep[pixel], frame[pixel] = _hair_cut(scene, points, subject, place)
     else:
         field = inner_field if index == INNER else outer_field
-        keep[hit] = field(Beside(garments, subject), anatomy.anchors, *place) > 0.0
+        garments = Beside(scene.recipe.garments, subject)
+        keep[pixel] = field(garments, scene.anatomy.anchors, *place) > 0.0
     return keep, frame
 
 
 def _hair_cut(
-    look: Beside, anchors: dict[str, float], place: Tensor, noise: NoiseVolume
+    scene: Scene, points: Surface, subject: Tensor, place: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Returns which points [P] of the hair layer remain, and which of them are glasses."""
+    look, anchors = Beside(scene.recipe.hair, subject), scene.anatomy.anchors
     hair = hair_field(look, anchors, *place)
     field = torch.maximum(hair, beard_field(look, anchors, *place))
-    rough = noise(place * 160.0 + look.offset, slice(0, 1))[0]
-    strand = noise(place * torch.tensor([[420.0], [60.0], [420.0]]).to(place), slice(1, 2))[0]
+    rough = scene.noise(place * 160.0 + look.offset, slice(0, 1))[0]
+    stretched = place * torch.tensor([[420.0], [60.0], [420.0]]).to(place)
+    strand = scene.noise(stretched, slice(1, 2))[0]
     # Ends are ragged; the line where hair leaves the skin is not.
     ends = smoothstep(anchors["ear_y"], anchors["mouth_y"], place[1])
     ragged = look.ragged * (0.3 + 0.7 * ends)
     field = field + ragged * (0.5 * rough + 0.7 * strand - 0.3)
+    # At the outline single strands stand before the background.
+    facing = points.blend(_facing(scene), points.picture * scene.layers.shape[3])[0].abs()
+    thin = facing < look.fuzz * (0.5 + 0.3 * strand + 0.2 * rough)
     glasses = glasses_field(look, anchors, *place)
     on_frame = glasses > field.clamp_min(0.0)
-    return (field > 0.0) | on_frame, on_frame
+    return ((field > 0.0) & ~thin) | on_frame, on_frame
+
+
+def _facing(scene: Scene) -> Tensor:
+    """Returns the cosine [B n V, 1] between the hair's normals and the view."""
+    toward = scene.camera.position[:, :, None] - scene.layers[:, :, HAIR]
+    toward = torch.nn.functional.normalize(toward, dim=-1)
+    return (toward * scene.normals[:, :, HAIR]).sum(-1).reshape(-1, 1)
 
 
 def contact(field: Tensor) -> Tensor:
