@@ -48,20 +48,17 @@ class CachedEncoder(Encoder):
         max_gb: float = 50.0,
     ) -> None:
         super().__init__()
-        options: Mapping[str, Any] = {}
-        if isinstance(encoder, Mapping):
-            options = {k: v for k, v in encoder.items() if k != "weights"}
-            encoder = ENCODERS.build(encoder)
-        trained = [name for name, p in encoder.named_parameters() if p.requires_grad]
+        built: Encoder = ENCODERS.build(encoder) if isinstance(encoder, Mapping) else encoder
+        trained = [name for name, p in built.named_parameters() if p.requires_grad]
         if trained:
             raise ConfigError(
-                f"CachedEncoder needs a frozen encoder, but {type(encoder).__name__} trains "
+                f"CachedEncoder needs a frozen encoder, but {type(built).__name__} trains "
                 f"{len(trained)} tensors (`{trained[0]}` first)"
             )
-        self.encoder, self.out_channels = encoder, encoder.out_channels
+        self.encoder, self.out_channels = built, built.out_channels
         self.dtype = _DTYPES[check_choice("dtype", dtype, _DTYPES)]
         self.store = FeatureStore(Path(folder).expanduser(), int(max_gb * 1e9))
-        self._identity = repr((sorted(options.items()), dtype)).encode()
+        self._identity = repr((type(built).__name__, _plain_options(built), dtype)).encode()
         self._weights: bytes | None = None
 
     @torch.no_grad()
@@ -88,7 +85,7 @@ class CachedEncoder(Encoder):
         for value in (portrait.rgb, portrait.alpha):
             plain = value.detach().float().cpu().contiguous()
             digest.update(repr(tuple(plain.shape)).encode())
-            digest.update(plain.numpy())
+            digest.update(plain.numpy().data)
         return digest.hexdigest()
 
     def _check(self, grid: Tensor) -> None:
@@ -166,6 +163,16 @@ class FeatureStore:
         return self.folder / key[:2] / f"{key}.safetensors"
 
 
+def _plain_options(module: nn.Module) -> list[tuple[str, Any]]:
+    """The public attributes of plain types, which is where components keep their options."""
+    plain = (str, int, float, tuple, type(None))
+    return sorted(
+        (name, value)
+        for name, value in vars(module).items()
+        if isinstance(value, plain) and name[0] != "_" and name != "training"
+    )
+
+
 def weight_digest(module: nn.Module, samples: int = 64) -> bytes:
     """Returns a hash over names, shapes and evenly spaced values of a module's tensors."""
     digest = hashlib.blake2b(digest_size=20)
@@ -177,5 +184,5 @@ def weight_digest(module: nn.Module, samples: int = 64) -> bytes:
         index = torch.arange(count, device=flat.device) * max(flat.numel() - 1, 0)
         probes.append(flat[index // max(count - 1, 1)].double())
     if probes:
-        digest.update(torch.cat(probes).cpu().numpy())
+        digest.update(torch.cat(probes).cpu().numpy().data)
     return digest.digest()

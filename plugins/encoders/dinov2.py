@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -91,7 +91,7 @@ class DINOv2Encoder(PretrainedEncoder):
             dtype=dtype,
         )
         self.layers = _layers(fused, depth or full_depth)
-        self.fusion = None
+        self.fusion: LayerFusion | None = None
         if fused is not None:
             self.fusion = LayerFusion(width, len(self.layers), out_channels or width)
         elif out_channels not in (None, width):
@@ -103,7 +103,8 @@ class DINOv2Encoder(PretrainedEncoder):
     def encode(self, images: Tensor) -> Tensor:
         """Returns the last or the fused features [B C h w]."""
         with self.running(images) as inputs:
-            maps = self.trunk.maps(inputs, self.layers)
+            network: Any = self.trunk
+            maps = network.maps(inputs, self.layers)
         return maps[0] if self.fusion is None else self.fusion(maps)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -63,7 +63,7 @@ class Sapiens2Encoder(PretrainedEncoder):
     ) -> None:
         check_choice("size", size, SIZES)
         trunk, missing = load_trunk(
-            lambda: _build(size, depth),
+            lambda: build_sapiens2(size, depth),
             weights=weights,
             asset=f"sapiens2_{size}",
             frozen=frozen,
@@ -90,8 +90,9 @@ class Sapiens2Encoder(PretrainedEncoder):
         """Returns the final block's normalised features [B C h w]."""
         grid = (images.shape[-2] // self.patch, images.shape[-1] // self.patch)
         with self.running(images) as inputs:
-            tokens = self.trunk.forward_features(inputs)  # [B prefix+T C]
-        patches = tokens[:, self.trunk.num_prefix_tokens :]
+            network: Any = self.trunk
+            tokens = network.forward_features(inputs)  # [B prefix+T C]
+        patches = tokens[:, network.num_prefix_tokens :]
         return patches.transpose(1, 2).unflatten(-1, grid)
 
 
@@ -107,7 +108,16 @@ def official_name(name: str) -> str:
     return name
 
 
-def _build(size: str, depth: int | None) -> nn.Module:
+def build_sapiens2(size: str, depth: int | None = None) -> nn.Module:
+    """Builds timm's network of a size, without weights.
+
+    Args:
+        size: "0.1b" to "5b".
+        depth: only the first blocks; None for all.
+
+    Raises:
+        ConfigError: timm is missing or too old.
+    """
     try:
         import timm
     except ModuleNotFoundError as error:
@@ -115,13 +125,12 @@ def _build(size: str, depth: int | None) -> nn.Module:
     name, _, full_depth, heads = SIZES[size]
     if name not in timm.list_models("*sapiens2*"):
         raise ConfigError(f"Sapiens2Encoder needs timm 1.0.31 or later, here is {timm.__version__}")
-    options = {}
-    if depth is not None:  # the first eight and the last eight blocks have all heads
-        per_block = [
-            h if i < 8 or i >= full_depth - 8 else h // 2
-            for i, h in enumerate([heads] * full_depth)
-        ]
-        options = dict(depth=depth, num_kv_heads=tuple(per_block[:depth]))
+    options: dict[str, Any] = {}
+    if depth is not None:
+        # Queries are grouped in pairs, except in the first and the last eight blocks.
+        grouped = range(8, full_depth - 8)
+        options["depth"] = depth
+        options["num_kv_heads"] = tuple(heads // (1 + (i in grouped)) for i in range(depth))
     return timm.create_model(name, pretrained=False, num_classes=0, **options)
 
 
@@ -129,8 +138,9 @@ def _compute_rotary_tables(trunk: nn.Module) -> None:
     """Fills the buffers of a network built on the meta device, which no file holds."""
     trunk.to_empty(device=torch.device("cpu"))
     for part in trunk.modules():
-        if hasattr(part, "init_non_persistent_buffers"):
-            part.init_non_persistent_buffers()
+        compute = getattr(part, "init_non_persistent_buffers", None)
+        if callable(compute):
+            compute()
 
 
 # A pretraining token, fixed rotary tables, and the heads of fine-tuned networks.

@@ -43,6 +43,9 @@ class PretrainedEncoder(Encoder):
             keeps float32 weights and computes under autocast.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
         trunk: nn.Module,

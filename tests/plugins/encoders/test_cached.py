@@ -88,6 +88,8 @@ def test_the_key_depends_on_picture_mask_weights_and_options(tmp_path):
         CachedEncoder(Counting(), folder=str(tmp_path), dtype="bfloat16").key(portrait),
         CachedEncoder(sapiens, folder=str(tmp_path)).key(portrait),
         CachedEncoder({**sapiens, "image_size": 48}, folder=str(tmp_path)).key(portrait),
+        CachedEncoder({**sapiens, "background": "keep"}, folder=str(tmp_path)).key(portrait),
+        CachedEncoder({**sapiens, "dtype": "float32"}, folder=str(tmp_path)).key(portrait),
     ]
     assert len(set(keys)) == len(keys)
     assert base.key(portrait) == CachedEncoder(Counting(), folder="elsewhere").key(portrait)

@@ -7,7 +7,7 @@ import torch
 
 from presence.errors import AssetError
 from presence.structures import Portrait
-from presence_plugins.encoders.sapiens2 import Sapiens2Encoder, official_name
+from presence_plugins.encoders.sapiens2 import Sapiens2Encoder, build_sapiens2, official_name
 
 timm = pytest.importorskip("timm", reason="Sapiens2 needs the package timm")
 OPTIONS = dict(size="0.1b", depth=2, image_size=64, dtype="float32")
@@ -78,8 +78,8 @@ def test_bfloat16_keeps_the_rotary_tables_exact():
 
 
 def test_grouped_queries_keep_their_place_when_cut():
-    encoder = Sapiens2Encoder(
-        size="0.4b", depth=9, image_size=32, weights="random", dtype="float32"
-    )
-    rows = [block.attn.k_proj.weight.shape[0] for block in encoder.trunk.blocks]
-    assert rows == [1024] * 8 + [512]
+    with torch.device("meta"):
+        whole, cut = build_sapiens2("0.4b"), build_sapiens2("0.4b", 9)
+    rows = [block.attn.k_proj.weight.shape[0] for block in whole.blocks]
+    assert rows == [1024] * 8 + [512] * 8 + [1024] * 8
+    assert [block.attn.k_proj.weight.shape[0] for block in cut.blocks] == rows[:9]
