@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from typing import Any
 
@@ -33,7 +34,8 @@ class MediaPipeTracker(Tracker):
     or without hands; the rest keeps the relaxed pose, arms down.
 
     Args:
-        body: the body model to fit, built, or the name under which `load_body` finds it.
+        body: the body model to fit, built, or the name under which `load_body` finds it. The fit
+            runs on the CPU and its results are there, wherever the body or the portrait is.
         landmarks: landmark map for that body: a name or a file; None for the body's own.
         fov: degrees across the portrait's longer side.
         silhouette: how much the mask shapes the body, 0 to fit landmarks alone.
@@ -51,7 +53,7 @@ class MediaPipeTracker(Tracker):
         fov: float = 20.0,
         silhouette: float = 1.0,
     ) -> None:
-        self.body = load_body(body) if isinstance(body, str) else body
+        self.body = _on_cpu(load_body(body) if isinstance(body, str) else body)
         self._landmarks = landmarks or self.body.name
         self._options = FitOptions(fov=fov, silhouette=silhouette)
         self._models = MediaPipeModels()
@@ -88,7 +90,8 @@ class MediaPipeTracker(Tracker):
         alpha = self._alpha(portrait, image, detection)
         small = _resize(alpha.numpy(), *image.shape[:2])
         tracking = self.fitter(detection, small)
-        return portrait.replace(alpha=alpha[None]), _enlarged(tracking, portrait)
+        cut_out = portrait.replace(alpha=alpha[None].to(portrait.rgb))
+        return cut_out, _enlarged(tracking, portrait)
 
     def segment(self, portrait: Portrait) -> Tensor:
         """Returns the person's soft mask [1 H W].
@@ -116,6 +119,13 @@ class MediaPipeTracker(Tracker):
         if float((given < 0.5).float().mean()) > 0.01:
             return given
         return torch.from_numpy(_resize(self.segmenter(image, detection), *portrait.size))
+
+
+def _on_cpu(body: Any) -> Any:
+    """The fit's many small steps are for a CPU; a body on a GPU stays there, and is copied."""
+    if all(buffer.device.type == "cpu" for buffer in body.buffers()):
+        return body
+    return copy.deepcopy(body).cpu()
 
 
 def _resize(array: np.ndarray, height: int, width: int) -> np.ndarray:

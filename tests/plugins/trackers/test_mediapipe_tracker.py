@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from presence.bodies import load_body
 from presence.errors import InputError
 from presence.rasterize import build_rasterizer
 from presence.registry import TRACKERS
@@ -155,3 +156,14 @@ def test_the_largest_of_two_people_is_taken(tracker, astronaut):
     assert any("2 faces" in note for note in tracking.notes)
     face = tracking.keypoints["face"][:, :2].mean(0)
     assert face[0] > 256 + 150
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_body_and_a_portrait_on_the_gpu(astronaut):
+    body = load_body("annyx").cuda()
+    tracker = TRACKERS.build(dict(type="MediaPipeTracker"), body=body)
+    portrait, tracking = tracker.track(astronaut.to("cuda"))
+    assert body.v_template.is_cuda and not tracker.body.v_template.is_cuda
+    assert portrait.alpha.is_cuda and not tracking.body.pose.is_cuda
+    assert tracking.visibility["head"] > 0.8
