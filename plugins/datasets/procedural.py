@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -77,6 +78,10 @@ class ProceduralPeopleDataset(SampleSource):
             self._options["target_yaw"] = ((1.0, *(float(end) for end in target_yaw_range)),)
         self._people: dict[torch.device, ProceduralPeople] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves the generators out: another process builds its own."""
+        return {**self.__dict__, "_people": {}}
+
     def __len__(self) -> int:
         """Returns the number of subjects that can be asked for by index."""
         return self.num_subjects
@@ -125,8 +130,6 @@ class ProceduralPeopleDataset(SampleSource):
         return self._people[key]
 
     def _build(self) -> ProceduralPeople:
-        import copy
-
         from presence.bodies import load_body
         from presence.rasterize import build_rasterizer
 

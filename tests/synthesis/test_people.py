@@ -1,5 +1,7 @@
 """Whole samples: the same for the same seed, and true to the geometry they are sold with."""
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -216,3 +218,26 @@ def test_gpu_makes_the_same_people(people):
         assert (a.camera.cam_from_world - b.camera.cam_from_world).abs().max() < 1e-4
         assert (a.portrait.alpha - b.portrait.alpha).abs().mean() < 2e-3
         assert (a.portrait.rgb - b.portrait.rgb).abs().mean() < 6e-3
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_gpu_keeps_up_with_training(capsys):
+    """Pairs a second at 384 px; run with `-s` for the figure."""
+    from presence.bodies import load_body
+
+    gpu = ProceduralPeople(load_body("annyx"), build_rasterizer("auto")).to("cuda")
+    for warm in range(2):
+        gpu.generate(range(warm * 24, warm * 24 + 24), size=(384, 384))
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    start, batches = time.perf_counter(), 5
+    for step in range(batches):
+        first = 1000 + 24 * step
+        gpu.generate(range(first, first + 24), size=(384, 384))
+    torch.cuda.synchronize()
+    rate = 24 * batches / (time.perf_counter() - start)
+    with capsys.disabled():
+        memory = torch.cuda.max_memory_allocated() / 2**30
+        print(f"\n{rate:.0f} pairs/s at 384 px, peak {memory:.1f} GiB")
+    assert rate > 50

@@ -115,7 +115,7 @@ def draw_hair(
         curl=wavy,
         curl_frequency=draws.uniform("curl frequency", 14.0, 34.0),
         ragged=np.where(curly, 0.016, draws.uniform("ragged", 0.003, 0.012)),
-        fuzz=np.where(curly, draws.uniform("frizz", 0.35, 0.6), draws.uniform("fuzz", 0.08, 0.35)),
+        fuzz=np.where(curly, draws.uniform("frizz", 0.22, 0.42), draws.uniform("fuzz", 0.08, 0.3)),
         color=color,
         tip=color * np.where(draws.chance("ombre", 0.2), draws.uniform("o", 1.3, 2.6),
                              draws.uniform("tip", 0.8, 1.35))[:, None],

@@ -70,7 +70,7 @@ def draw_light(draws: Draws, facing: Array) -> LightLook:
     sky[:, 3] = x[:, None] * np.exp(draws.normal("x tint", 0.15, size=3))
     sky[:, 4:] = draws.normal("sky detail", 0.12, size=5)[:, :, None]
     sky = sky * (1.0 - share)[:, None, None] * _BAND[:, None]
-    balance = np.exp(draws.normal("white balance", 0.06, size=3))
+    balance = np.exp(draws.normal("white balance", 0.045, size=3))
     return struct_of(
         LightLook,
         sky=sky,

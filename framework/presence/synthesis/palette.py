@@ -10,7 +10,7 @@ from presence.synthesis.draws import Array, Draws, Mask
 from presence.synthesis.fields import linear_from_srgb
 
 # sRGB 0..255, from light to dark; people are drawn along the curve, then vary around it.
-_SKIN = ((250, 222, 206), (240, 200, 176), (222, 173, 143), (196, 142, 110), (158, 106, 77),
+_SKIN = ((244, 208, 190), (234, 190, 166), (220, 170, 141), (196, 142, 110), (158, 106, 77),
          (116, 74, 53), (78, 49, 37), (54, 35, 28))  # fmt: skip
 _HAIR = (
     (24, 20, 18),

@@ -171,10 +171,11 @@ class ProceduralPeople(nn.Module):
         subjects, views = recipe.viewpoint.yaw.shape
         samples = views * size[0] * size[1] * self.supersample**2
         chunk = max(1, _SAMPLES_AT_ONCE[self.device.type != "cpu"] // samples)
-        parts = [
-            self._render(recipe.rows(slice(first, first + chunk)), size)
-            for first in range(0, subjects, chunk)
-        ]
+        with torch.autocast(self.device.type, enabled=False):  # geometry is float32
+            parts = [
+                self._render(recipe.rows(slice(first, first + chunk)), size)
+                for first in range(0, subjects, chunk)
+            ]
         return parts[0] if len(parts) == 1 else cat(parts)
 
     def _render(self, recipe: Recipe, size: tuple[int, int]) -> View:

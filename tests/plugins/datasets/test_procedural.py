@@ -1,5 +1,7 @@
 """The procedural data set: indices, steps, ranks and splits."""
 
+import pickle
+
 import pytest
 import torch
 
@@ -42,6 +44,14 @@ def test_a_step_repeats_and_equals_the_index(data):
     difference = batch.target.portrait.rgb[1] - alone.target.portrait.rgb
     assert difference.abs().mean() < 1e-4
     assert torch.equal(batch.target.body.pose[1], alone.target.body.pose)
+
+
+def test_travels_to_another_process(data):
+    data.batch(0, 1)
+    sent = pickle.dumps(data)
+    assert len(sent) < 100e6
+    there = pickle.loads(sent)
+    assert torch.equal(there[0].target.portrait.rgb, data[0].target.portrait.rgb)
 
 
 def test_splits_do_not_overlap():
