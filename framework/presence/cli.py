@@ -86,4 +86,6 @@ def _report(text: str, code: int) -> int:
 
 def _start_logging() -> None:
     if not logging.getLogger().handlers:
-        logging.basicConfig(level=logging.INFO, format="%(levelname).1s %(name)s: %(message)s")
+        logging.basicConfig(level=logging.WARNING, format="%(levelname).1s %(name)s: %(message)s")
+    for name in ("presence", "presence_plugins"):
+        logging.getLogger(name).setLevel(logging.INFO)

@@ -124,6 +124,34 @@ def test_old_checkpoints_are_forgotten(tmp_path):
     assert sorted(p.name for p in tmp_path.glob("iter_*.pth")) == ["iter_16.pth", "iter_20.pth"]
 
 
+def test_what_a_killed_run_left_half_written_is_removed(tmp_path):
+    (tmp_path / ".iter_10-abc.pth").write_bytes(b"half")
+    config = toy_config(schedule=dict(iterations=2), validation=dict(interval=0))
+    train(Config(config), work_dir=tmp_path)
+    assert [p.name for p in tmp_path.glob(".*")] == []
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("prefetch", [False, True])
+def test_a_run_on_cuda(tmp_path, prefetch):
+    """bf16, fused AdamW, batches from this process and from another; resume and export."""
+    config = toy_config(device="cuda", precision="bf16", prefetch=prefetch)
+    config["logging"] = dict(interval=5, pictures=10)
+    weights = train(Config(config), work_dir=tmp_path)
+    assert weights is not None
+    curve = [json.loads(line) for line in (tmp_path / "scalars.jsonl").read_text().splitlines()]
+    rows = [row for row in curve if "train/loss" in row]
+    assert rows[-1]["train/loss"] < rows[0]["train/loss"]
+    assert rows[-1]["memory/peak_gb"] > 0
+    whole = read_checkpoint(tmp_path / "iter_20.pth")
+    (tmp_path / "iter_20.pth").unlink()
+    train(Config(config), work_dir=tmp_path, resume=True)
+    again = read_checkpoint(tmp_path / "iter_20.pth")
+    for name, value in whole["state_dict"].items():
+        torch.testing.assert_close(again["state_dict"][name], value, rtol=1e-3, atol=1e-4)
+
+
 def test_bf16_trains_on_the_cpu(tmp_path):
     config = toy_config(precision="bf16", validation=dict(interval=10, at_start=False))
     train(Config(config), work_dir=tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from mmengine.hooks import Hook
@@ -24,6 +25,12 @@ class SaveHook(Hook):
     def __init__(self, interval: int = 1000, keep: int = 3) -> None:
         self.interval, self.keep = interval, keep
         self._saved = -1
+
+    def before_train(self, runner: Any) -> None:
+        """Removes what a killed run left half-written."""
+        if runner.process.is_main:
+            for leftover in Path(runner.work_dir).glob(".iter_*.pth"):
+                leftover.unlink(missing_ok=True)
 
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
