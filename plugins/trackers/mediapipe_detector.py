@@ -20,6 +20,7 @@ from presence_plugins.trackers.mediapipe_models import (
 _WORKING_SIDE = 1280  # px, long side of the crops given to the person models
 _FACE_SIDE = 512
 _HAND_SIDE = 384
+_HAND_WINDOWS = (1.0, 1.5, 2.2)  # sizes of crops about a wrist, in turn until a hand is found
 _TILES = (2, 4)  # a picture without findings is searched again in n x n overlapping tiles
 _SURE_FACE = 0.8  # a bare back of the head can pass for a face, but not surely
 _HEAD = [POSE[n] for n in ("nose", "left_eye", "right_eye", "left_ear", "right_ear")]
@@ -137,40 +138,43 @@ class MediaPipeDetector:
 
     def _find_hands(self, image: np.ndarray, pose: FoundPose) -> dict[str, FoundHand]:
         """Looks around each visible wrist; a hand belongs to the wrist that it ends at."""
-        found: dict[str, FoundHand] = {}
-        offsets: dict[str, float] = {}
-        for side in ("left", "right"):
-            wrist = pose.points[POSE[f"{side}_wrist"]]
-            if wrist[2] < 0.5 or not Window.whole(image).scaled(1.02).contains(*wrist[:2]):
-                continue
-            for factor in (1.0, 1.5):
-                window = _hand_window(pose, side, factor)
-                best = self._best_hand(image, window, wrist[:2], side)
-                if best is not None:
-                    found[side], offsets[side] = best
-                    break
-        if len(found) == 2:
-            left, right = found["left"], found["right"]
-            size = np.ptp(left.points, 0).max()
-            if np.linalg.norm(left.points - right.points, axis=1).mean() < 0.25 * size:
-                del found[max(offsets, key=lambda side: offsets[side])]
-        return found
+        picture = Window.whole(image).scaled(1.02)
+        wrists = {side: pose.points[POSE[f"{side}_wrist"]] for side in ("left", "right")}
+        wrists = {s: w[:2] for s, w in wrists.items() if w[2] >= 0.5 and picture.contains(*w[:2])}
+        found: dict[str, tuple[float, FoundHand]] = {}
+        for factor in _HAND_WINDOWS:
+            for side in wrists:
+                if side not in found:
+                    hands = self._hands_in(image, _hand_window(pose, side, factor))
+                    _assign(hands, wrists, found)
+        return {side: hand for side, (_, hand) in found.items()}
 
-    def _best_hand(
-        self, image: np.ndarray, window: Window, wrist: np.ndarray, side: str
-    ) -> tuple[FoundHand, float] | None:
+    def _hands_in(self, image: np.ndarray, window: Window) -> list[FoundHand]:
         crop = cut(image, window, _HAND_SIDE)
-        best = None
-        for hand in self.models.hands(crop):
-            points = _points_to_image(hand.points, window, crop)
-            size = np.linalg.norm(points[9] - points[0]) + np.ptp(points, 0).max()
-            offset = float(np.linalg.norm(points[0] - wrist) / size)
+        return [
+            dataclasses.replace(hand, points=_points_to_image(hand.points, window, crop))
+            for hand in self.models.hands(crop)
+        ]
+
+
+def _assign(
+    hands: list[FoundHand], wrists: dict[str, np.ndarray], found: dict[str, tuple[float, FoundHand]]
+) -> None:
+    """Gives hands to the wrists where they fit best; `found` keeps each side's best so far."""
+    for hand in hands:
+        size = np.linalg.norm(hand.points[9] - hand.points[0]) + np.ptp(hand.points, 0).max()
+        costs = {}
+        for side, wrist in wrists.items():
             agrees = hand.is_left == (side == "left")
-            score = hand.score if agrees else 0.5 * (1.0 - hand.score) + 0.25
-            cost = offset + (0.0 if agrees else 0.3)
-            if offset < 0.5 and (best is None or cost < best[1]):
-                best = dataclasses.replace(hand, points=points, score=score), cost
-        return best
+            offset = float(np.linalg.norm(hand.points[0] - wrist) / size)
+            if offset < 0.5:
+                # The model's opinion on the side is a hint; where the hand ends says more.
+                costs[side] = offset + (0.0 if agrees else 0.3 * hand.score)
+        for side in sorted(costs, key=lambda side: costs[side])[:1]:
+            agrees = hand.is_left == (side == "left")
+            score = hand.score if agrees else 0.75 - 0.5 * hand.score
+            if side not in found or costs[side] < found[side][0]:
+                found[side] = costs[side], dataclasses.replace(hand, score=score)
 
 
 def _refuse(pose: FoundPose | None) -> None:
