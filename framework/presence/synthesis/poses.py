@@ -17,14 +17,14 @@ LEFT_HAND, RIGHT_HAND = 25, 40  # first of 15: index, middle, pinky, ring, thumb
 # Each row: weight; then ranges (degrees) of lowering from the T-pose, forward swing, inward
 # twist of the upper arm, and elbow bend. The commonest real case, arms down, weighs most.
 ARM_RECIPES: tuple[tuple[float, tuple[float, ...]], ...] = (
-    (0.47, (66, 79, -12, 12, -12, 22, 4, 28)),  # hanging
-    (0.09, (35, 62, -10, 15, -15, 20, 3, 30)),  # held away from the body
-    (0.14, (52, 74, 5, 40, -25, 35, 55, 118)),  # gesturing
-    (0.12, (62, 76, 8, 26, 28, 62, 68, 102)),  # hands together before the body
-    (0.06, (44, 58, -18, 2, 40, 66, 72, 98)),  # hand on the hip
-    (0.05, (45, 70, 38, 68, 8, 40, 112, 142)),  # hand near the face
+    (0.56, (66, 79, -12, 12, -12, 22, 4, 28)),  # hanging
+    (0.08, (35, 62, -10, 15, -15, 20, 3, 30)),  # held away from the body
+    (0.11, (52, 74, 5, 40, -25, 35, 55, 118)),  # gesturing
+    (0.1, (62, 76, 8, 26, 28, 62, 68, 102)),  # hands together before the body
+    (0.05, (44, 58, -18, 2, 40, 66, 72, 98)),  # hand on the hip
+    (0.04, (45, 70, 38, 68, 8, 40, 112, 142)),  # hand near the face
     (0.03, (-35, 25, -10, 25, -25, 25, 5, 75)),  # raised
-    (0.04, (20, 75, -20, 60, -30, 45, 5, 120)),  # anything
+    (0.03, (20, 75, -20, 60, -30, 45, 5, 120)),  # anything
 )
 
 
