@@ -116,8 +116,6 @@ class ShadowMaps:
         self, rasterizer: MeshRasterizer, vertices: Tensor, faces: Tensor, toward: Tensor,
         extent: Tensor,
     ) -> None:  # fmt: skip
-        self._toward, self._extent = toward, extent
-        self._frame = light_screen(extent, toward, extent, SHADOW_SIZE)
         screen = light_screen(vertices, toward, extent, SHADOW_SIZE)
         self._depth = rasterizer(
             screen, faces, SHADOW_SIZE, SHADOW_SIZE, orthographic=True, cull_backfaces=False
