@@ -20,6 +20,7 @@ model = dict(
         core_size=64,
         shell_size=32,  # *
         shell_offset=0.03,  # * metres
+        feature_stride=4,  # four samples a cell of 8 x 8 texels
         mask_filter="test",
     ),
     decoder=dict(

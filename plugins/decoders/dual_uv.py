@@ -185,7 +185,7 @@ class DualUVDecoder(Decoder):
         raw = {name: value.float() for name, value in raw.items()}
         rest_from_tangent, spacing = self.surface.tangent_frames(canonical.rest_vertices)
         offset = self.max_offset * torch.tanh(raw["offset"] * (0.05 / self.max_offset))
-        offset = (rest_from_tangent @ offset[..., None])[..., 0]
+        offset = (rest_from_tangent * offset[..., None, :]).sum(-1)  # faster than tiny products
         local = raw["rotation"] + raw["rotation"].new_tensor([1.0, 0.0, 0.0, 0.0])
         turn = quaternion_multiply(
             matrix_to_quaternion(rest_from_tangent), F.normalize(local, dim=-1)
