@@ -22,7 +22,6 @@ OPTIONAL = {
     "imageio-ffmpeg": "video files",
     "smplx": "parity checks with SMPL-X",
     "anny": "building the AnnyX body",
-    "xatlas": "building its texture atlas",
     "pytorch3d": "an alternative rasterizer",
 }
 

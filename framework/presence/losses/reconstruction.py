@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor, nn
 
 from presence.errors import AssetError
 from presence.registry import LOSSES
 from presence.structures import Portrait, Rendering
+
+Trunk = Literal["squeeze", "alex", "vgg"]
 
 
 @LOSSES.register()
@@ -24,7 +28,7 @@ class ReconstructionLoss(nn.Module):
     """
 
     def __init__(
-        self, *, l1: float = 1.0, lpips: float = 1.0, mask: float = 0.5, net: str = "squeeze"
+        self, *, l1: float = 1.0, lpips: float = 1.0, mask: float = 0.5, net: Trunk = "squeeze"
     ) -> None:
         super().__init__()
         self.weights = {"l1": l1, "lpips": lpips, "mask": mask}

@@ -104,6 +104,8 @@ class OpacityLoss(Regularizer):
     """
 
     name = "opacity"
+    cells: Tensor
+    count: Tensor
 
     def __init__(
         self,
@@ -139,6 +141,10 @@ class HandConsistencyLoss(Regularizer):
     """
 
     name = "hand"
+    cells: Tensor
+    count: Tensor
+    hand_cells: Tensor
+    face_cells: Tensor
 
     def __init__(
         self, body: Body, surface: SurfaceMap, *, weight: float = 1.0, patches: int = 64

@@ -41,6 +41,11 @@ class DualUVProjector(Projector):
         max_raster_size: the mesh is rasterized at most this large; the long side in pixels.
     """
 
+    core_points: Tensor
+    core_cells: Tensor
+    shell_points: Tensor
+    shell_cells: Tensor
+
     def __init__(
         self,
         surface: SurfaceMap,
@@ -124,7 +129,7 @@ class DualUVProjector(Projector):
         weights = self.surface.barycentrics[chosen]
         cam = camera.to_cam(vertices)
         corners = [cam[:, vertex_ids[:, k]] for k in range(3)]
-        position = sum(weights[:, k, None] * corners[k] for k in range(3))  # [B N 3]
+        position = (torch.stack(corners, -1) * weights[:, None, :]).sum(-1)  # [B N 3]
         normal = torch.linalg.cross(corners[1] - corners[0], corners[2] - corners[0])
         cosine = -F.cosine_similarity(normal, position, dim=-1)
         depth = position[..., 2]

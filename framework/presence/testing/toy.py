@@ -24,6 +24,7 @@ class SphereBody(Body):
     """
 
     name = "sphere"
+    template: Tensor
 
     def __init__(self, rings: int = 12, segments: int = 24) -> None:
         super().__init__()

@@ -108,8 +108,8 @@ def keypoint_sigmas(name: str, spread: Tensor) -> Tensor:
         bare = [n.split("_", 1)[-1] if "_" in n else n for n in POSE_NAMES]
         own = torch.tensor([_POSE_SIGMA.get(n, 0.01) for n in bare])
         return (own.square() + (0.5 * spread).square()).sqrt()
-    own = _FACE_SIGMA if name == "face" else _HAND_SIGMA
-    return (own**2 + spread.square()).sqrt()
+    deviation = _FACE_SIGMA if name == "face" else _HAND_SIGMA
+    return (deviation**2 + spread.square()).sqrt()
 
 
 def visible_parts(detection: Detection) -> dict[str, float]:
