@@ -36,6 +36,10 @@ def test_points_are_even_by_area(body):
     assert (points.norm(dim=-1) > 0.49).all()
 
 
+def _draw(body, inside, count=20_000):
+    return sample_surface(body.topology, body.template, count, inside=inside)
+
+
 def test_the_seed_fixes_the_points_and_parts_bound_them(body):
     upper = part_vertices(body.vertex_parts, ("head",), body.topology.num_vertices)
     first, again, other = (
@@ -43,7 +47,14 @@ def test_the_seed_fixes_the_points_and_parts_bound_them(body):
     )
     assert torch.equal(first.barycentrics, again.barycentrics)
     assert not torch.equal(first.barycentrics, other.barycentrics)
-    assert (first.interpolate(body.template)[:, 1] > 0).all() and points_inside(first, upper).all()
+    ring = 0.5 * math.sin(math.pi / 32)  # one ring of faces may go to either side
+    assert (first.interpolate(body.template)[:, 1] > -ring).all()
+    lower = sample_surface(body.topology, body.template, 2000, inside=~upper)
+    assert (lower.interpolate(body.template)[:, 1] < ring).all()
+    used = [set(map(tuple, _draw(body, part).vertex_ids.tolist())) for part in (upper, ~upper)]
+    assert not used[0] & used[1]  # no face belongs to both parts, and hardly one is never drawn
+    assert len(used[0] | used[1]) > 0.99 * len(body.topology.faces)
+    assert points_inside(first, upper).float().mean() > 0.9
     torch.testing.assert_close(first.barycentrics.sum(-1), torch.ones(50))
     with pytest.raises(ValueError, match="no face"):
         sample_surface(body.topology, body.template, 5, inside=torch.zeros_like(upper))

@@ -54,7 +54,8 @@ def sample_surface(
         topology: the body's faces and texture coordinates.
         vertices: [V 3] the average person, whose areas count.
         count: points to draw.
-        inside: [V] bool; only faces whose three corners are inside are drawn from. None for all.
+        inside: [V] bool; only faces with most corners inside are drawn from, so that a part and
+            its complement share the surface without a gap. None for all.
         seed: of the draw.
 
     Raises:
@@ -65,7 +66,7 @@ def sample_surface(
     edges = corners[:, 1:] - corners[:, :1]
     areas = torch.linalg.cross(edges[:, 0], edges[:, 1]).norm(dim=-1)
     if inside is not None:
-        areas = areas * inside.cpu()[faces].all(-1)
+        areas = areas * (inside.cpu()[faces].sum(-1) >= 2)
     if areas.sum() <= 0:
         raise ValueError("no face of the body lies inside the part to sample")
     # One stratified uniform number a point: areas of any size get their share to within one point.
