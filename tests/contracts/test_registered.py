@@ -26,6 +26,7 @@ from presence.structures import ImageFeatures, UVFeatures
 CHANNELS = 6
 # Released networks cut to a block or two, with random weights instead of their files.
 RELEASED = dict(weights="random", image_size=112, dtype="float32", frozen=False)
+PEOPLE = dict(num_subjects=3, split="test", size=48)
 SMALL: dict[str, dict[str, Any]] = {
     "CompactEncoder": dict(
         widths=(8, 16, 24), conv_blocks=(1, 1), attention_blocks=1, heads=2, out_channels=CHANNELS
@@ -36,7 +37,10 @@ SMALL: dict[str, dict[str, Any]] = {
     "CachedEncoder": dict(encoder=dict(type="DINOv2Encoder", size="s", depth=1, **RELEASED)),
     "DualUVProjector": dict(core_size=16, shell_size=8),
     "DualUVDecoder": dict(core_size=16, shell_size=8, width=32, blocks=1, heads=2, hidden=16),
-    "ProceduralPeopleDataset": dict(num_subjects=3, split="test", size=48),
+    "ProceduralPeopleDataset": PEOPLE,
+    "MixedDataset": dict(sources=[dict(type="ProceduralPeopleDataset", **PEOPLE)] * 2),
+    "HeadCrops": dict(source=dict(type="ProceduralPeopleDataset", **PEOPLE), target=0.5),
+    "MultiViewFolder": dict(split="all", size=48),
 }
 # Components that need what this machine may lack: name to the reason to skip.
 TOYS = "presence.testing"
@@ -149,8 +153,20 @@ def test_rasterizer_on_cuda(name):
 
 
 @pytest.mark.parametrize("name", _names(DATASETS))
-def test_dataset(name):
-    contracts.check_dataset(DATASETS.build(dict(type=name, **SMALL.get(name, {}))))
+def test_dataset(name, body, tmp_path):
+    options = dict(SMALL.get(name, {}))
+    if name == "MixedDataset":  # two sources of different people
+        first, second = options["sources"]
+        options["sources"] = [first, {**second, "first_seed": 70_000}]
+    if name == "MultiViewFolder":  # reads pictures from disk
+        from presence.datasets import export_multiview
+        from presence.rasterize import build_rasterizer
+        from presence.synthesis import ProceduralPeople
+
+        people = ProceduralPeople(body, build_rasterizer("cpu"), supersample=1)
+        export_multiview(people, [1, 2], tmp_path, size=64, turns=(0.0, 90.0))
+        options["root"] = str(tmp_path)
+    contracts.check_dataset(DATASETS.build(dict(type=name, **options)))
 
 
 @pytest.mark.slow
