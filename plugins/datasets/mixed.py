@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ import torch
 from presence.datasets import Interleaving
 from presence.datasets.sources import build_nested, take
 from presence.engine.seed import mix
-from presence.errors import ConfigError
+from presence.errors import ConfigError, did_you_mean
 from presence.interfaces import Body, SampleSource
 from presence.registry import DATASETS
 from presence.structures import TrainSample, cat
@@ -24,8 +24,9 @@ class MixedDataset(SampleSource):
     the samples that it would have seen. Within a batch, samples lie in the order of the sources.
 
     Args:
-        sources: each a data set, or its config `dict(type=..., ...)`.
-        weights: share of each source in the samples, of any sum; equal if None. 0 leaves one out.
+        sources: name to data set, or to its config `dict(type=..., ...)`; or a list of them.
+        weights: share of each source in the samples, of any sum, by name or in the list's order;
+            equal if None. A source of weight 0 is not even built.
         seed: of the order.
         block: the shares are exact in every run of this many samples.
         body: handed to sources that ask for it.
@@ -43,21 +44,15 @@ class MixedDataset(SampleSource):
 
     def __init__(
         self,
-        sources: Sequence[Any],
+        sources: Mapping[str, Any] | Sequence[Any],
         *,
-        weights: Sequence[float] | None = None,
+        weights: Mapping[str, float] | Sequence[float] | None = None,
         seed: int = 0,
         block: int = 1000,
         body: Body | str = "annyx",
         device: str = "cpu",
     ) -> None:
-        weights = [1.0] * len(sources) if weights is None else list(weights)
-        if not sources or len(weights) != len(sources):
-            raise ConfigError(
-                f"MixedDataset needs a weight for each source: {len(sources)} sources, "
-                f"{len(weights)} weights"
-            )
-        used = [(source, float(weight)) for source, weight in zip(sources, weights) if weight]
+        used = [pair for pair in _paired(sources, weights) if pair[1]]
         self.sources = [build_nested(source, body=body, device=device) for source, _ in used]
         self.turns = Interleaving([weight for _, weight in used], seed=seed, block=block)
         self.seed = seed
@@ -108,3 +103,28 @@ class MixedDataset(SampleSource):
         if len(sizes) > 1:
             raise ConfigError(f"mixed data sets need pictures of one size, got {sorted(sizes)}")
         return parts[0] if len(parts) == 1 else cat(parts)
+
+
+def _paired(
+    sources: Mapping[str, Any] | Sequence[Any],
+    weights: Mapping[str, float] | Sequence[float] | None,
+) -> list[tuple[Any, float]]:
+    """Each source with its weight, both in the order of the sources."""
+    if isinstance(sources, Mapping) and isinstance(weights, Mapping):
+        for name in weights:
+            if name not in sources:
+                raise ConfigError(
+                    f"MixedDataset has a weight for `{name}`, which is not a source."
+                    f"{did_you_mean(name, sources)} Sources: {', '.join(sources)}."
+                )
+        weights = [weights.get(name, 1.0) for name in sources]
+    elif isinstance(weights, Mapping):
+        raise ConfigError("MixedDataset has weights by name, so its sources need names too")
+    values = list(sources.values()) if isinstance(sources, Mapping) else list(sources)
+    numbers = [1.0] * len(values) if weights is None else [float(weight) for weight in weights]
+    if not values or len(numbers) != len(values):
+        raise ConfigError(
+            f"MixedDataset needs a weight for each source: {len(values)} sources, "
+            f"{len(numbers)} weights"
+        )
+    return list(zip(values, numbers))

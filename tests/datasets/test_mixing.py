@@ -72,6 +72,18 @@ def test_sources_that_make_batches_continue_where_they_were():
     assert people.span(2, 2, "cpu").subject.tolist() == [2, 0]
 
 
+def test_sources_by_name():
+    named = dict(rendered=TOYS[0], generated=TOYS[1])
+    mixed = DATASETS.build(dict(type="MixedDataset", sources=named, weights=dict(rendered=0)))
+    assert len(mixed) == 7 and int(mixed[0].subject) == 100
+    for weights, said in (
+        (dict(renderd=1), "Did you mean `rendered`"),
+        ([1, 2, 3], "2 sources, 3 weights"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            DATASETS.build(dict(type="MixedDataset", sources=named, weights=weights))
+
+
 def test_pictures_of_different_sizes_are_refused():
     mixed = DATASETS.build(
         dict(type="MixedDataset", sources=[TOYS[0], {**TOYS[1], "size": 8}], block=2)
