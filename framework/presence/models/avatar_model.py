@@ -9,9 +9,10 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from presence.errors import ConfigError
 from presence.interfaces import Body, Decoder, Encoder, GaussianRenderer, Projector
 from presence.losses import ReconstructionLoss, Regularizer
-from presence.projection import build_surface
+from presence.projection import blend_uv, build_surface
 from presence.registry import (
     BODIES,
     DECODERS,
@@ -26,10 +27,12 @@ from presence.structures import (
     Avatar,
     BodyParams,
     Camera,
+    ImageFeatures,
     Portrait,
     ProxyMesh,
     Rendering,
     TrainSample,
+    UVFeatures,
     View,
 )
 
@@ -111,9 +114,53 @@ class AvatarModel(BaseModel):
         canonical = self.canonical_mesh(body)
         features: Any = self.encoder(portrait)
         if self.decoder.needs == "uv":
-            assert self.projector is not None, "a UV decoder needs a projector"
-            features = self.projector(features, portrait, self.pose_body(body), camera)
+            features = self._project(features, portrait, body, camera)
         return self.decoder(features, canonical, body, camera)
+
+    def reconstruct_many(
+        self,
+        portraits: Portrait,
+        body: BodyParams,
+        camera: Camera,
+        weights: Sequence[float] | None = None,
+    ) -> Avatar:
+        """Builds one avatar from several portraits of one person, blended in UV.
+
+        Each portrait is projected with its own pose and camera; see `presence.projection.blend_uv`.
+        The avatar has the shape, pose and camera of the first.
+
+        Args:
+            portraits: [K 3 H W], of one size.
+            body: [K] tracked parameters.
+            camera: [K].
+            weights: trust in each portrait; equal if None.
+
+        Raises:
+            ConfigError: the decoder does not work in UV; a weight is missing or none is positive.
+        """
+        count = portraits.batch_shape[0]
+        if self.decoder.needs != "uv":
+            raise ConfigError(
+                f"{type(self.decoder).__name__} reads the image plane, so it takes one portrait; "
+                "several are blended in UV"
+            )
+        if weights is not None and (
+            len(weights) != count or min(weights) < 0 or not sum(weights) > 0
+        ):
+            raise ConfigError(
+                f"{count} portraits need {count} weights of 0 or more, one above 0, "
+                f"got {list(weights)}"
+            )
+        uv = self._project(self.encoder(portraits), portraits, body, camera)
+        first = body[:1]
+        blended = blend_uv(uv, weights).unsqueeze()
+        return self.decoder(blended, self.canonical_mesh(first), first, camera[:1])[0]
+
+    def _project(
+        self, features: ImageFeatures, portrait: Portrait, body: BodyParams, camera: Camera
+    ) -> UVFeatures:
+        assert self.projector is not None, "a UV decoder needs a projector"
+        return self.projector(features, portrait, self.pose_body(body), camera)
 
     def animate(
         self,
