@@ -22,7 +22,7 @@ def main() -> int:
     parser.add_argument(
         "--blend",
         action="store_true",
-        help="the pictures show one person: one avatar from all of them (the first is the main one)",
+        help="the pictures show one person: one avatar of all (the first is the main one)",
     )
     parser.add_argument("--config", help="config file (default: the one that the weights carry)")
     parser.add_argument(

@@ -259,6 +259,42 @@ def _picture(image: Path, portrait: Portrait, window: Window, size: int) -> dict
     }
 
 
+def load_avatar_model(
+    weights: str | Path,
+    config: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    device: str | torch.device = "cpu",
+) -> tuple[Any, Mapping[str, Any]]:
+    """Loads an `AvatarModel` in eval mode, and the config that it was built from.
+
+    Args:
+        weights: a `.safetensors` file or a training checkpoint.
+        config: a config file; None takes the one that the weights carry.
+        overrides: `key=value` for the config.
+        device: where the model goes.
+
+    Raises:
+        PresenceError: a file is missing or does not fit; the message is one line.
+    """
+    from presence.config import load_config
+    from presence.engine.checkpoint import config_from_plain, load_model, read_weights
+
+    place = resolve_device(device)
+    if not Path(weights).is_file():
+        raise AssetError(
+            f"weights {weights} do not exist: train them with tools/train.py, "
+            "or name others with --weights"
+        )
+    if config is not None:
+        settings = load_config(config, overrides)
+    elif overrides:
+        raise ConfigError("changing single keys needs a config: give --config too")
+    else:
+        settings = config_from_plain(read_weights(weights)[1].get("config"), weights)
+    return load_model(weights, settings, place), settings
+
+
 def load_reconstructor(
     weights: str | Path,
     config: str | Path | None = None,
@@ -279,23 +315,10 @@ def load_reconstructor(
     Raises:
         PresenceError: a file is missing or does not fit; the message is one line.
     """
-    from presence.config import load_config
-    from presence.engine.checkpoint import config_from_plain, load_model, read_weights
     from presence.registry import TRACKERS
 
     place = resolve_device(device)
-    if not Path(weights).is_file():
-        raise AssetError(
-            f"weights {weights} do not exist: train them with tools/train.py, "
-            "or name others with --weights"
-        )
-    if config is not None:
-        settings = load_config(config, overrides)
-    elif overrides:
-        raise ConfigError("changing single keys needs a config: give --config too")
-    else:
-        settings = config_from_plain(read_weights(weights)[1].get("config"), weights)
-    model = load_model(weights, settings, place)
+    model, settings = load_avatar_model(weights, config, overrides, device=place)
     chosen = settings.get("tracker") or {"type": "MediaPipeTracker"}
     # Trackers fit on the CPU, wherever the model runs.
     body = model.body if place.type == "cpu" else copy.deepcopy(model.body).to("cpu")
