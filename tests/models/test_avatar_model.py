@@ -190,6 +190,10 @@ def test_two_portraits_show_more_than_one(model):
         truth = truth if number == 0 else 1 - truth
         assert (avatar.canonical.colors[facing, :2] - truth).abs().mean() < 0.06
     one = model.reconstruct(portraits[0], bodies[0], cameras[0])
+    torch.testing.assert_close(avatar.canonical.means, one.canonical.means)
+    whole = model.reconstruct_many(portraits, bodies, cameras, geometry="blend")
+    torch.testing.assert_close(whole.canonical.colors, avatar.canonical.colors)
+    assert not torch.allclose(whole.canonical.means, one.canonical.means, atol=1e-5)
     same = model.reconstruct_many(portraits, bodies, cameras, weights=[2, 0])
     torch.testing.assert_close(same.canonical.colors, one.canonical.colors, atol=1e-4, rtol=1e-3)
     assert torch.equal(avatar.body.pose, front.body.pose[0])

@@ -172,7 +172,7 @@ def test_full_disk(tool, files, tmp_path, monkeypatch):
         (["{files}/me.png", "--motion", "wave", "--out", "{out}/a.mp4"], "not an avatar"),
         (["{files}/tiny.safetensors", "--motion", "wave", "--out", "{out}/a.mp4"], "not an avatar"),
         (["x", "--motion", "wafe", "--out", "{out}/a.mp4"], "Did you mean `wave`"),
-        (["x", "--motion", "{files}/me.png", "--out", "{out}/a.mp4"], "not a motion file"),
+        (["x", "--motion", "{files}/tiny.py", "--out", "{out}/a.mp4"], "not a motion file"),
         (["x", "--motion", "wave", "--out", "{out}/a.avi"], "should end in"),
     ],
 )

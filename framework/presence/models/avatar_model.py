@@ -123,6 +123,8 @@ class AvatarModel(BaseModel):
         body: BodyParams,
         camera: Camera,
         weights: Sequence[float] | None = None,
+        *,
+        geometry: Literal["first", "blend"] = "first",
     ) -> Avatar:
         """Builds one avatar from several portraits of one person, blended in UV.
 
@@ -134,6 +136,10 @@ class AvatarModel(BaseModel):
             body: [K] tracked parameters.
             camera: [K].
             weights: trust in each portrait; equal if None.
+            geometry: "blend" decodes everything from the blend, as in the paper; "first" takes
+                the colours from it, and offsets, sizes and opacities from the first portrait.
+                Models trained on single portraits never saw a person from all around, and puff
+                up the body when they do*.
 
         Raises:
             ConfigError: the decoder does not work in UV; a weight is missing or none is positive.
@@ -153,8 +159,12 @@ class AvatarModel(BaseModel):
             )
         uv = self._project(self.encoder(portraits), portraits, body, camera)
         first = body[:1]
-        blended = blend_uv(uv, weights).unsqueeze()
-        return self.decoder(blended, self.canonical_mesh(first), first, camera[:1])[0]
+        given = self.canonical_mesh(first), first, camera[:1]
+        avatar = self.decoder(blend_uv(uv, weights).unsqueeze(), *given)[0]
+        if geometry == "blend":
+            return avatar
+        shape = self.decoder(uv[:1], *given)[0].canonical
+        return avatar.replace(canonical=shape.replace(colors=avatar.canonical.colors))
 
     def _project(
         self, features: ImageFeatures, portrait: Portrait, body: BodyParams, camera: Camera
