@@ -7,6 +7,7 @@ import torch
 from conftest import KnownTracker
 
 from presence.errors import InputError
+from presence.geometry import axis_angle_to_matrix, matrix_to_axis_angle
 from presence.io.avatar import save_avatar
 from presence.io.images import save_png
 from presence.io.motion import save_motion
@@ -58,6 +59,26 @@ def test_the_pose_is_taken_up_and_the_person_stays(tracking_file, driver, scene,
     assert (middle.pose[0] - person.pose[0]).abs().max() < 1e-4  # the person's own heading
     for end in (0, -1):
         torch.testing.assert_close(frames[end].pose, person.pose, atol=1e-4, rtol=0)
+
+
+def test_the_lean_is_the_drivers_and_the_heading_the_persons(driver, scene, body):
+    """Turning the person about the vertical turns the result; leaning them changes nothing."""
+
+    def held(own: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        pose, theirs = scene.body.pose.clone(), driver.pose.clone()
+        pose[0], theirs[0] = matrix_to_axis_angle(own), matrix_to_axis_angle(other)
+        clip = motion_from_tracking(driver.replace(pose=theirs), SEEN, fps=10)
+        frames = retarget(clip, scene.body.replace(pose=pose))
+        return axis_angle_to_matrix(frames.pose[10, 0])
+
+    def about(axis: int, angle: float) -> torch.Tensor:
+        return axis_angle_to_matrix(torch.eye(3)[axis] * angle)
+
+    lean = about(0, 0.3)
+    expected = about(1, 0.5) @ lean
+    for own in (about(1, 0.5), about(1, 0.5) @ about(0, -0.4)):
+        got = held(own, about(1, -0.8) @ lean)
+        torch.testing.assert_close(got, expected, atol=1e-4, rtol=0)
 
 
 def test_faces_of_other_bodies_are_matched_by_name(tracking_file, scene):

@@ -71,6 +71,7 @@ def motion_from_tracking(
         fps=fps,
         expression_names=tuple(expression_names),
         joints=seen_joints(visibility),
+        upright=True,
         ease=ease if held else 0.0,
         name=name,
     )
