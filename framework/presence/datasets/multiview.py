@@ -12,13 +12,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from tqdm import tqdm
 
 from presence.datasets.pairing import LABELS, label_of_yaw
-from presence.errors import InputError
+from presence.errors import ConfigError, InputError
 from presence.io.atomic import atomic_folder
 from presence.io.images import has_cutout, load_portrait, save_png
 from presence.pipeline.framing import Window, cut_window, frame_portrait
@@ -195,3 +195,21 @@ def export_multiview(
             for position, name in enumerate(names):
                 save_view(folder, name, views[position], body_name=people.body.name)
     return [Path(out) / f"{seed:06d}" for seed in seeds]
+
+
+def export_source(source: Any, count: int, out: str | Path) -> list[Path]:
+    """Writes the first people of a `ProceduralPeopleDataset` as multi-view folders.
+
+    Raises:
+        ConfigError: the data set does not make procedural people.
+        InputError: fewer than one or more than all people are asked for.
+    """
+    if not hasattr(source, "people"):
+        raise ConfigError(
+            f"{type(source).__name__} makes no views of its own: "
+            "multi-view folders are written from a ProceduralPeopleDataset"
+        )
+    if not 1 <= count <= len(source):
+        raise InputError(f"--subjects should be 1 to {len(source)} for this data set, got {count}")
+    seeds = range(source.first_seed, source.first_seed + count)
+    return export_multiview(source.people(source.device), seeds, out, size=max(source.size))
