@@ -1,5 +1,7 @@
 """Head crops: where they look, what they keep, and that they repeat."""
 
+import pickle
+
 import pytest
 import torch
 
@@ -99,3 +101,12 @@ def test_heads_out_of_the_picture_are_left_alone(body, batch):
 def test_shares_are_checked():
     with pytest.raises(ConfigError, match="HeadCrops.target should be a share"):
         DATASETS.build(dict(type="HeadCrops", source=PEOPLE, target=1.5))
+
+
+def test_travels_to_another_process(body):
+    """On CUDA, batches are made in a process of their own."""
+    mixed = dict(type="MixedDataset", sources=[PEOPLE, {**PEOPLE, "first_seed": 50}])
+    data = DATASETS.build(dict(type="HeadCrops", source=mixed, target=0.5), body=body)
+    here = data.batch(2, 2)
+    there = pickle.loads(pickle.dumps(data)).batch(2, 2)
+    assert torch.equal(here.target.portrait.rgb, there.target.portrait.rgb)

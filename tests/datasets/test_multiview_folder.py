@@ -182,7 +182,8 @@ def test_the_tool_writes_folders_that_can_be_read(tmp_path, monkeypatch, capsys)
     tool = Path(__file__).resolve().parents[2] / "tools" / "synthesize.py"
     config = tmp_path / "c.py"
     people = dict(type="ProceduralPeopleDataset", num_subjects=3, split="test", size=64)
-    config.write_text(f"data = dict(test={people!r}, mixed=dict(type='MixedDataset', sources=[{people!r}]))\n")
+    splits = dict(test=people, mixed=dict(type="MixedDataset", sources=[people]))
+    config.write_text(f"data = {splits!r}\n")
     out = tmp_path / "out"
 
     def run(*more):
