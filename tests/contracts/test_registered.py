@@ -47,8 +47,11 @@ SMALL: dict[str, dict[str, Any]] = {
         head_encoder=COMPACT, points=64, width=32, layers=2, heads=2, hidden=16, head_size=32
     ),
     "LAMDecoder": dict(parts=("neck",), width=32, layers=2, heads=2, hidden=16),
-    "ProceduralPeopleDataset": PEOPLE,
     "BodyCropsDataset": dict(dataset=dict(type="ProceduralPeopleDataset", **PEOPLE)),
+    "ProceduralPeopleDataset": PEOPLE,
+    "MixedDataset": dict(sources=[dict(type="ProceduralPeopleDataset", **PEOPLE)] * 2),
+    "HeadCrops": dict(source=dict(type="ProceduralPeopleDataset", **PEOPLE), target=0.5),
+    "MultiViewFolder": dict(split="all", size=48),
 }
 # Components that need what this machine may lack: name to the reason to skip.
 TOYS = "presence.testing"
@@ -161,8 +164,20 @@ def test_rasterizer_on_cuda(name):
 
 
 @pytest.mark.parametrize("name", _names(DATASETS))
-def test_dataset(name):
-    contracts.check_dataset(DATASETS.build(dict(type=name, **SMALL.get(name, {}))))
+def test_dataset(name, body, tmp_path):
+    options = dict(SMALL.get(name, {}))
+    if name == "MixedDataset":  # two sources of different people
+        first, second = options["sources"]
+        options["sources"] = [first, {**second, "first_seed": 70_000}]
+    if name == "MultiViewFolder":  # reads pictures from disk
+        from presence.datasets import export_multiview
+        from presence.rasterize import build_rasterizer
+        from presence.synthesis import ProceduralPeople
+
+        people = ProceduralPeople(body, build_rasterizer("cpu"), supersample=1)
+        export_multiview(people, [1, 2], tmp_path, size=64, turns=(0.0, 90.0))
+        options["root"] = str(tmp_path)
+    contracts.check_dataset(DATASETS.build(dict(type=name, **options)))
 
 
 @pytest.mark.slow
