@@ -110,10 +110,13 @@ class AvatarModel(BaseModel):
             return one[0]
         canonical = self.canonical_mesh(body)
         features: Any = self.encoder(portrait)
+        wanted = self.decoder.also
+        posed = self.pose_body(body) if self.decoder.needs == "uv" or "posed" in wanted else None
         if self.decoder.needs == "uv":
             assert self.projector is not None, "a UV decoder needs a projector"
-            features = self.projector(features, portrait, self.pose_body(body), camera)
-        return self.decoder(features, canonical, body, camera)
+            features = self.projector(features, portrait, posed, camera)
+        also = {k: v for k, v in dict(portrait=portrait, posed=posed).items() if k in wanted}
+        return self.decoder(features, canonical, body, camera, **also)
 
     def animate(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -67,6 +68,8 @@ class Avatar(TensorStruct):
         camera: the portrait's camera.
         binding: the bound surface points, shared by a batch.
         rotate_with_skin: whether skinning turns the Gaussians' orientation and offset.
+        keep_orientation: [N] bool, Gaussians whose offset alone is turned, as LAM does with all
+            of them; None where orientations turn as well.
     """
 
     canonical: Gaussians
@@ -74,6 +77,7 @@ class Avatar(TensorStruct):
     camera: Camera
     binding: SurfaceBinding = static()
     rotate_with_skin: bool = static(default=True)
+    keep_orientation: Tensor | None = static(default=None)
 
     def pose(self, mesh: ProxyMesh) -> Gaussians:
         """Carries the canonical Gaussians to a posed mesh of the same person.
@@ -89,7 +93,11 @@ class Avatar(TensorStruct):
         if self.rotate_with_skin:
             turn = self._skin_quaternions(mesh.skin_rotations)
             offsets = quaternion_rotate(turn, offsets)
-            orientation = quaternion_multiply(turn, orientation)
+            turned = quaternion_multiply(turn, orientation)
+            kept = self.keep_orientation
+            orientation = (
+                turned if kept is None else torch.where(kept[:, None], orientation, turned)
+            )
         return self.canonical.replace(means=points + offsets, quaternions=orientation)
 
     def _skin_quaternions(self, skin_rotations: Tensor) -> Tensor:

@@ -130,16 +130,21 @@ def check_decoder(
     with torch.no_grad():
         canonical: ProxyMesh = body(people.map(torch.zeros_like).replace(betas=people.betas))
         posed: ProxyMesh = body(people)
+    known = dict(portrait=sample_portrait(2, 64, device), posed=posed)
+    unknown = [name for name in decoder.also if name not in known]
+    require(not unknown, decoder, f"`also` names {unknown}: {', '.join(known)} can be had")
+    also: dict[str, Any] = {name: known[name] for name in decoder.also}
     with _eval(decoder), torch.no_grad():
-        avatar = decoder(features, canonical, people, camera)
+        avatar = decoder(features, canonical, people, camera, **also)
         _check_avatar(decoder, avatar, posed)
-        again = decoder(features, canonical, people, camera)
+        again = decoder(features, canonical, people, camera, **also)
         require_equal(again, avatar, decoder, "eval mode should be deterministic")
-        alone = decoder(features[:1], canonical[:1], people[:1], camera[:1])
+        first = {name: value[:1] for name, value in also.items()}
+        alone = decoder(features[:1], canonical[:1], people[:1], camera[:1], **first)
         require_equal(alone, avatar[:1], decoder, "avatars should not see each other", atol=1e-3)
 
     def loss() -> Tensor:
-        gaussians = decoder(features, canonical, people, camera).canonical
+        gaussians = decoder(features, canonical, people, camera, **also).canonical
         parts = (gaussians.means, gaussians.scales, gaussians.opacities, gaussians.colors)
         return sum(
             part.float().square().mean() for part in (*parts, gaussians.quaternions[..., 1:])
