@@ -36,6 +36,9 @@ SMALL: dict[str, dict[str, Any]] = {
     "CachedEncoder": dict(encoder=dict(type="DINOv2Encoder", size="s", depth=1, **RELEASED)),
     "DualUVProjector": dict(core_size=16, shell_size=8),
     "DualUVDecoder": dict(core_size=16, shell_size=8, width=32, blocks=1, heads=2, hidden=16),
+    "IDOLDecoder": dict(
+        layers=1, grid=4, width=32, blocks=2, heads=2, deconvolutions=(16, 16), convolutions=(16,)
+    ),
     "ProceduralPeopleDataset": dict(num_subjects=3, split="test", size=48),
 }
 # Components that need what this machine may lack: name to the reason to skip.
