@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from presence.errors import ConfigError
+from presence.errors import AssetError, ConfigError
 from presence.models.weight_files import fill_strictly, read_tensors
 
 
@@ -94,3 +94,17 @@ def import_weights(
     meta = dict(config=config_to_plain(config), imported_from=Path(path).name, format=FORMAT)
     write_bytes(out, save(tensors, metadata={k: json.dumps(v) for k, v in meta.items()}))
     return Path(out)
+
+
+def check_octaves(tensors: Mapping[str, Tensor]) -> None:
+    """Checks that a file's point code is the one computed here: pi * 2^k, k = 0..7, an axis.
+
+    Raises:
+        AssetError: `pcl_embed.basis` holds other numbers.
+    """
+    basis = tensors.get("pcl_embed.basis")
+    octaves = torch.pi * 2.0 ** torch.arange(8)
+    if basis is not None and not (
+        basis.shape == (3, 24) and torch.allclose(basis.float(), torch.block_diag(*[octaves] * 3))
+    ):
+        raise AssetError("pcl_embed.basis holds other frequencies than pi * 2^k, k = 0..7")

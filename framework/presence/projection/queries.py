@@ -5,11 +5,39 @@ All of them depend on the body model alone, never on a person: the same seed giv
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from presence.errors import ConfigError, did_you_mean
 from presence.structures import MeshTopology, SurfaceBinding
+
+
+class BoundPoints(nn.Module):
+    """Points on the surface as constants that move with a module and are not saved.
+
+    Args:
+        binding: the points.
+    """
+
+    vertex_ids: Tensor
+    barycentrics: Tensor
+    uv: Tensor
+
+    def __init__(self, binding: SurfaceBinding) -> None:
+        super().__init__()
+        for name in ("vertex_ids", "barycentrics", "uv"):
+            self.register_buffer(name, getattr(binding, name), persistent=False)
+
+    def __len__(self) -> int:
+        return self.vertex_ids.shape[0]
+
+    @property
+    def binding(self) -> SurfaceBinding:
+        """The points, in float32 also where the module is cast."""
+        return SurfaceBinding(self.vertex_ids, self.barycentrics.float(), self.uv.float())
 
 
 def sample_surface(
@@ -85,14 +113,19 @@ def join(*bindings: SurfaceBinding) -> SurfaceBinding:
     )
 
 
-def part_vertices(parts: dict[str, Tensor], names: tuple[str, ...], num_vertices: int) -> Tensor:
+def part_vertices(parts: Mapping[str, Tensor], names: Iterable[str], num_vertices: int) -> Tensor:
     """Returns [V] bool, the vertices of the named parts.
 
     Raises:
-        KeyError: the body has no such part.
+        ConfigError: the body has no such part.
     """
     inside = torch.zeros(num_vertices, dtype=torch.bool)
     for name in names:
+        if name not in parts:
+            raise ConfigError(
+                f"the body has no part `{name}`.{did_you_mean(name, parts)} "
+                f"Parts: {', '.join(parts)}."
+            )
         inside[parts[name].cpu()] = True
     return inside
 

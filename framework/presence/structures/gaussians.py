@@ -67,6 +67,14 @@ class SurfaceBinding(TensorStruct):
             points = points + weights[:, corner, None] * values
         return points
 
+    def blend_rotations(self, vertex_rotations: Tensor) -> Tensor:
+        """Blends rotations [... V 3 3] of the vertices to quaternions [... N 4] of the points."""
+        corners = matrix_to_quaternion(vertex_rotations)[..., self.vertex_ids, :]
+        # q and -q are one rotation: put all corners on the first one's side before blending.
+        side = (corners * corners[..., :1, :]).sum(-1, keepdim=True)
+        weights = self.barycentrics[..., None] * side.sign().detach()
+        return F.normalize((corners * weights).sum(-2), dim=-1)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Avatar(TensorStruct):
@@ -100,20 +108,27 @@ class Avatar(TensorStruct):
             mesh: posed mesh, batched like the avatar.
         """
         points = self.binding.interpolate(mesh.vertices)
-        offsets, orientation = self.canonical.means, self.canonical.quaternions
-        if self.rotate_with_skin:
-            turn = self._skin_quaternions(mesh.skin_rotations)
-            offsets = quaternion_rotate(turn, offsets)
-            turned = quaternion_multiply(turn, orientation)
-            kept = self.keep_orientation
-            orientation = (
-                turned if kept is None else torch.where(kept[:, None], orientation, turned)
-            )
-        return self.canonical.replace(means=points + offsets, quaternions=orientation)
+        turned = self._turned(self.binding.blend_rotations(mesh.skin_rotations))
+        return turned.replace(means=points + turned.means)
 
-    def _skin_quaternions(self, skin_rotations: Tensor) -> Tensor:
-        corners = matrix_to_quaternion(skin_rotations)[..., self.binding.vertex_ids, :]
-        # q and -q are one rotation: put all corners on the first one's side before blending.
-        side = (corners * corners[..., :1, :]).sum(-1, keepdim=True)
-        weights = self.binding.barycentrics[..., None] * side.sign().detach()
-        return F.normalize((corners * weights).sum(-2), dim=-1)
+    def from_pose(self, mesh: ProxyMesh) -> Avatar:
+        """Returns an avatar in the rest pose from Gaussians in the axes of another pose.
+
+        Posed to that mesh, the result has exactly the offsets and orientations of this one.
+
+        Args:
+            mesh: of the pose that `canonical` was decoded in, batched like the avatar.
+        """
+        turn = self.binding.blend_rotations(mesh.skin_rotations)
+        return self.replace(canonical=self._turned(turn * turn.new_tensor([1, -1, -1, -1])))
+
+    def _turned(self, turn: Tensor) -> Gaussians:
+        """Turns offsets and orientations by unit quaternions [... N 4], as far as they turn."""
+        if not self.rotate_with_skin:
+            return self.canonical
+        offsets = quaternion_rotate(turn, self.canonical.means)
+        orientation = quaternion_multiply(turn, self.canonical.quaternions)
+        if self.keep_orientation is not None:
+            kept = self.keep_orientation[:, None]
+            orientation = torch.where(kept, self.canonical.quaternions, orientation)
+        return self.canonical.replace(means=offsets, quaternions=orientation)
