@@ -191,7 +191,8 @@ class GUAVADecoder(Decoder):
         glob = maps[-1][..., 0, 0] if self.pool == "first" else maps[-1].mean((-2, -1))
         direction = view_code(camera.cam_from_world)
         vertex = self._vertex_branch(vertex_map, glob, direction, posed, camera)
-        sampled = self._inverse_texture(rgb, uv_map, posed, camera)
+        small = F.interpolate(rgb, uv_map.shape[-2:], mode="bilinear")
+        sampled = self._inverse_texture(torch.cat([small.float(), uv_map.float()], 1), posed, camera)
         texel = self._uv_branch(sampled, glob, direction)
         gaussians = self._gaussians(vertex, texel, canonical)
         return Avatar(gaussians, body, camera, self.binding)
@@ -209,15 +210,11 @@ class GUAVADecoder(Decoder):
         glob = self.to_global(glob)[:, None].expand(-1, self.count, -1)
         return self.vertices(torch.cat([sampled, learned, glob], -1), direction)
 
-    def _inverse_texture(
-        self, rgb: Tensor, maps: Tensor, posed: ProxyMesh, camera: Camera
-    ) -> Tensor:
-        """Colours and features of the portrait at the texels it shows: [B 3+C S S]."""
-        with torch.autocast(rgb.device.type, enabled=False):
+    def _inverse_texture(self, maps: Tensor, posed: ProxyMesh, camera: Camera) -> Tensor:
+        """Moves maps [B C h w] over the portrait to the texels it shows: [B C S S]."""
+        with torch.autocast(maps.device.type, enabled=False):
             points = self.surface.binding.interpolate(posed.vertices)
-            sampled = torch.cat(
-                [sample_at(x.float(), points, camera, padding="zeros") for x in (rgb, maps)], -1
-            )
+            sampled = sample_at(maps, points, camera, padding="zeros")
             shown = self._visible_faces(posed, camera)[:, self.surface.face_ids]
             return self.surface.to_map(sampled * shown[..., None])
 
@@ -313,14 +310,15 @@ def place_texels(texel: Mapping[str, Tensor], corners: Tensor) -> tuple[Tensor, 
     return offset, turn, texel["scale"] * size
 
 
+@torch.autocast("cuda", enabled=False)
+@torch.autocast("cpu", enabled=False)
 def sample_at(
     maps: Tensor, points: Tensor, camera: Camera, *, padding: Literal["border", "zeros"]
 ) -> Tensor:
     """Reads maps [B C h w] over the whole picture where world points [B N 3] fall: [B N C]."""
     px, _ = camera.project(points)
-    where = 2 * px / px.new_tensor([camera.width, camera.height]) - 1
-    where = where.to(maps.dtype)[:, :, None]
-    sampled = F.grid_sample(maps, where, padding_mode=padding, align_corners=False)
+    where = (2 * px / px.new_tensor([camera.width, camera.height]) - 1)[:, :, None]
+    sampled = F.grid_sample(maps.float(), where, padding_mode=padding, align_corners=False)
     return sampled[..., 0].transpose(1, 2)
 
 
