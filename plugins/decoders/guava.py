@@ -192,7 +192,9 @@ class GUAVADecoder(Decoder):
         direction = view_code(camera.cam_from_world)
         vertex = self._vertex_branch(vertex_map, glob, direction, posed, camera)
         small = F.interpolate(rgb, uv_map.shape[-2:], mode="bilinear")
-        sampled = self._inverse_texture(torch.cat([small.float(), uv_map.float()], 1), posed, camera)
+        sampled = self._inverse_texture(
+            torch.cat([small.float(), uv_map.float()], 1), posed, camera
+        )
         texel = self._uv_branch(sampled, glob, direction)
         gaussians = self._gaussians(vertex, texel, canonical)
         return Avatar(gaussians, body, camera, self.binding)
@@ -324,12 +326,13 @@ def sample_at(
 
 def _all_vertices(body: Body) -> SurfaceBinding:
     topology = body.topology.to("cpu")
-    points = subdivided_vertices(topology)  # the vertices come first, in order
+    with torch.device("cpu"):  # also where the network is built on the meta device
+        points = subdivided_vertices(topology)  # the vertices come first, in order
     count = topology.num_vertices
     first = SurfaceBinding(
         points.vertex_ids[:count], points.barycentrics[:count], points.uv[:count]
     )
     at = first.vertex_ids.gather(1, first.barycentrics.argmax(1, keepdim=True))[:, 0]
-    if not torch.equal(at, torch.arange(count)):
+    if not torch.equal(at, torch.arange(count, device="cpu")):
         raise ConfigError(f"GUAVADecoder needs a body whose {count} vertices all belong to a face")
     return first

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -176,6 +177,7 @@ class VertexHeads(nn.Module):
                 for name, count in outputs.items()
             }
         )
+        _start(self.heads, scale=-2.0)  # 6 mm
 
     def forward(self, x: Tensor, direction: Tensor) -> dict[str, Tensor]:
         """Decodes [B V inputs] under directions [B 27].
@@ -224,6 +226,7 @@ class TexelHeads(nn.Module):
                 ),
             )
         )
+        _start(self.heads, scale=-1.0)  # a third of a triangle
 
     def forward(self, maps: Tensor, direction: Tensor) -> dict[str, Tensor]:
         """Decodes maps [B inputs S S] under directions [B 27].
@@ -277,6 +280,17 @@ def triangle_frames(corners: Tensor) -> tuple[Tensor, Tensor]:
     height = (across * other).sum(-1, keepdim=True).abs()
     size = (edge.norm(dim=-1, keepdim=True) + height) / 2
     return torch.stack([along, normal, across], -1), size
+
+
+@torch.no_grad()
+def _start(heads: nn.ModuleDict, *, scale: float) -> None:
+    """Lets Gaussians begin small and unrotated; these starting values are ours."""
+    layers: dict[str, Any] = {name: list(head.children())[-1] for name, head in heads.items()}
+    layers["scale"].bias.fill_(scale)
+    layers["rotation"].bias.copy_(torch.eye(4)[0])
+    if "position" in layers:
+        layers["position"].weight.mul_(0.1)
+        layers["position"].bias.zero_()
 
 
 def _head(inputs: int, width: int, outputs: int) -> nn.Sequential:

@@ -1,4 +1,4 @@
-"""The IDOL decoder (Zhuang et al., CVPR 2025): UV tokens among image tokens, one code, one sample."""
+"""The IDOL decoder (Zhuang et al., CVPR 2025): UV tokens among image tokens, then one UV code."""
 
 from __future__ import annotations
 

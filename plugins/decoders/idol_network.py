@@ -49,9 +49,7 @@ class UVNeck(nn.Module):
         heads: attention heads.
     """
 
-    def __init__(
-        self, image_width: int, *, grid: int, width: int, blocks: int, heads: int
-    ) -> None:
+    def __init__(self, image_width: int, *, grid: int, width: int, blocks: int, heads: int) -> None:
         super().__init__()
         self.grid = grid
         self.token = nn.Parameter(0.02 * torch.randn(1, 1, width))
