@@ -26,10 +26,17 @@ from presence.structures import ImageFeatures, UVFeatures
 CHANNELS = 6
 # Released networks cut to a block or two, with random weights instead of their files.
 RELEASED = dict(weights="random", image_size=112, dtype="float32", frozen=False)
+COMPACT: dict[str, Any] = dict(
+    type="CompactEncoder",
+    widths=(8, 16, 24),
+    conv_blocks=(1, 1),
+    attention_blocks=1,
+    heads=2,
+    out_channels=CHANNELS,
+)
+PEOPLE: dict[str, Any] = dict(num_subjects=3, split="test", size=48)
 SMALL: dict[str, dict[str, Any]] = {
-    "CompactEncoder": dict(
-        widths=(8, 16, 24), conv_blocks=(1, 1), attention_blocks=1, heads=2, out_channels=CHANNELS
-    ),
+    "CompactEncoder": {k: v for k, v in COMPACT.items() if k != "type"},
     "DINOv2Encoder": dict(size="s", depth=2, fused=(0, 1), **RELEASED),
     "SapiensEncoder": dict(size="0.3b", depth=1, **RELEASED),
     "Sapiens2Encoder": dict(size="0.1b", depth=1, **RELEASED),
@@ -54,7 +61,12 @@ SMALL: dict[str, dict[str, Any]] = {
     "IDOLDecoder": dict(
         layers=1, grid=4, width=32, blocks=2, heads=2, deconvolutions=(16, 16), convolutions=(16,)
     ),
-    "ProceduralPeopleDataset": dict(num_subjects=3, split="test", size=48),
+    "LHMDecoder": dict(
+        head_encoder=COMPACT, points=64, width=32, layers=2, heads=2, hidden=16, head_size=32
+    ),
+    "LAMDecoder": dict(parts=("neck",), width=32, layers=2, heads=2, hidden=16),
+    "ProceduralPeopleDataset": PEOPLE,
+    "BodyCropsDataset": dict(dataset=dict(type="ProceduralPeopleDataset", **PEOPLE)),
 }
 # Components that need what this machine may lack: name to the reason to skip.
 TOYS = "presence.testing"
