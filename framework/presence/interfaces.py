@@ -107,7 +107,7 @@ class Decoder(nn.Module, ABC):
                 them as keyword-only parameters.
         """
 
-    def refine(
+    def finish(
         self,
         rendering: Rendering,
         posed: Gaussians,

@@ -263,7 +263,7 @@ class GUAVADecoder(Decoder):
             torch.cat([colors, raw[..., 3:]], -1),
         )
 
-    def refine(
+    def finish(
         self,
         rendering: Rendering,
         posed: Gaussians,

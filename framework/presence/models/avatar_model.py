@@ -135,7 +135,7 @@ class AvatarModel(BaseModel):
             background: [3] or [B 3] colour, black if None.
         """
         gaussians, rendering = self._splat(avatar, body, camera, background)
-        return self.decoder.refine(rendering, gaussians, camera, background, self.renderer)
+        return self.decoder.finish(rendering, gaussians, camera, background, self.renderer)
 
     def _splat(
         self, avatar: Avatar, body: BodyParams, camera: Camera, background: Tensor | None
@@ -164,7 +164,7 @@ class AvatarModel(BaseModel):
         terms: dict[str, Tensor] = {}
         for name, view in (("reference", reference), ("target", sample.target)):
             gaussians, raw = self._splat(avatar, view.body, view.camera, background)
-            final = self.decoder.refine(raw, gaussians, view.camera, background, self.renderer)
+            final = self.decoder.finish(raw, gaussians, view.camera, background, self.renderer)
             compared = self.reconstruction(final, view.portrait, background)
             terms.update({f"loss_{name}_{term}": value for term, value in compared.items()})
             if final is not raw:  # a refiner must not leave the raw rendering to itself

@@ -296,18 +296,18 @@ def test_colours_have_many_channels_and_the_refiner_draws_from_them(tiny, sphere
     assert len(avatar.binding.uv) == sphere.topology.num_vertices + len(tiny.surface)
     renderer, posed, white = build_renderer("cpu"), avatar.pose(mesh), torch.ones(3)
     raw = renderer(posed, camera, white)
-    final = tiny.refine(raw, posed, camera, white, renderer)
+    final = tiny.finish(raw, posed, camera, white, renderer)
     assert torch.equal(final.alpha, raw.alpha)
-    black = tiny.refine(renderer(posed, camera), posed, camera, None, renderer)
+    black = tiny.finish(renderer(posed, camera), posed, camera, None, renderer)
     torch.testing.assert_close(final.rgb - black.rgb, (1 - raw.alpha).expand(-1, 3, -1, -1))
     assert (black.rgb <= raw.alpha).all()
     changed = posed.replace(features=posed.features + torch.tensor([0, 0, 0, 2.0, 0]))
-    other = tiny.refine(raw, changed, camera, white, renderer)
+    other = tiny.finish(raw, changed, camera, white, renderer)
     assert (other.rgb - final.rgb).abs().max() > 1e-4  # the fourth channel matters
     from_file = Gaussians(
         posed.means, posed.quaternions, posed.scales, posed.opacities, posed.colors
     )
-    assert tiny.refine(raw, from_file, camera, white, renderer) is raw
+    assert tiny.finish(raw, from_file, camera, white, renderer) is raw
 
 
 @torch.no_grad()

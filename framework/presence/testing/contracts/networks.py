@@ -154,7 +154,7 @@ def check_decoder(
         avatar = decoder(features, canonical, people, camera, **also)
         gaussians = avatar.canonical
         parts = [gaussians.means, gaussians.scales, gaussians.opacities, gaussians.colors]
-        if type(decoder).refine is not Decoder.refine:
+        if type(decoder).finish is not Decoder.finish:
             parts.append(_refined(decoder, avatar.pose(posed), camera))
         return sum(
             part.float().square().mean() for part in (*parts, gaussians.quaternions[..., 1:])
@@ -169,8 +169,8 @@ def _refined(decoder: Decoder, posed: Gaussians, camera: Camera) -> Tensor:
 
     renderer = build_renderer()
     raw = renderer(posed, camera)
-    final = decoder.refine(raw, posed, camera, None, renderer)
-    require(final.rgb.shape == raw.rgb.shape, decoder, "`refine` should keep the picture's size")
+    final = decoder.finish(raw, posed, camera, None, renderer)
+    require(final.rgb.shape == raw.rgb.shape, decoder, "`finish` should keep the picture's size")
     require_finite(final, decoder)
     return final.rgb
 
