@@ -14,7 +14,7 @@ from presence.errors import AssetError, ConfigError
 from presence.geometry import matrix_to_quaternion, quaternion_multiply
 from presence.interfaces import Body, Decoder, GaussianRenderer, MeshRasterizer
 from presence.models.official import OfficialLayout
-from presence.models.weight_files import read_nested
+from presence.models.training_files import read_nested
 from presence.projection import SurfaceMap
 from presence.projection.queries import join, subdivided_vertices
 from presence.registry import DECODERS

@@ -16,6 +16,7 @@ from presence.geometry import (
 )
 from presence.interfaces import Body, Decoder
 from presence.models.official import OfficialLayout
+from presence.models.training_files import read_state_dict
 from presence.projection import SurfaceMap
 from presence.registry import DECODERS
 from presence.structures import Avatar, BodyParams, Camera, Gaussians, ImageFeatures, ProxyMesh
@@ -63,7 +64,9 @@ class IDOLDecoder(Decoder):
 
     needs: ClassVar[Literal["uv", "image"]] = "image"
     official: ClassVar[OfficialLayout] = OfficialLayout(
-        name=lambda name: official_name(name.removeprefix(_PREFIX)), ignored=IGNORED
+        name=lambda name: official_name(name.removeprefix(_PREFIX)),
+        ignored=IGNORED,
+        read=read_state_dict,
     )
     neighbours: Tensor
 

@@ -63,27 +63,6 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     return _tensors_of(_load(path, mmap=zipped), path)
 
 
-def read_nested(path: str | Path) -> dict[str, dict[str, Tensor]]:
-    """Returns entry to name to tensor from a `.pth` file of several networks.
-
-    Entries that hold no tensors (a config, an iteration) are left out.
-
-    Raises:
-        AssetError: missing, damaged, or one that needs code to load.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise AssetError(f"weights {path} do not exist")
-    content = _load(path, mmap=zipfile.is_zipfile(path))
-    entries = content.items() if isinstance(content, dict) else ()
-    tensors = {
-        entry: {k: v for k, v in value.items() if isinstance(v, Tensor)}
-        for entry, value in entries
-        if isinstance(value, dict)
-    }
-    return {entry: found for entry, found in tensors.items() if found}
-
-
 def fill_strictly(
     module: nn.Module,
     tensors: dict[str, Tensor],
