@@ -15,7 +15,7 @@ def main() -> None:
     parser.add_argument(
         "config", help="a config of the released size, such as those in configs/official"
     )
-    parser.add_argument("file", help="the released file, such as model.safetensors")
+    parser.add_argument("file", help="the released file, or its name in configs/assets.yaml")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     parser.add_argument("--out", default="weights.safetensors", help="file to write (%(default)s)")
     parser.add_argument("--dtype", choices=["float16", "float32"], default="float16")

@@ -32,7 +32,7 @@ class JointAttention(nn.Module):
             for name in ("q", "k", "v"):
                 setattr(self, stream + name, nn.Linear(width, width))
             for name in ("norm_q", "norm_k"):
-                setattr(self, stream + name, nn.RMSNorm(width // heads, eps=EPS))
+                setattr(self, stream + name, RMSNorm(width // heads, eps=EPS))
         self.out = nn.Linear(width, width)
         self.context_out = nn.Linear(width, width) if keep_context else None
         if not keep_context:
@@ -60,7 +60,15 @@ class JointAttention(nn.Module):
     def _split(self, name: str, tokens: Tensor, norm: str | None = None) -> Tensor:
         """Projects tokens [B T C] to heads [B H T C/H]."""
         split = self.get_submodule(name)(tokens).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        return split if norm is None else self.get_submodule(norm)(split).to(split.dtype)
+        return split if norm is None else self.get_submodule(norm)(split)
+
+
+class RMSNorm(nn.RMSNorm):
+    """torch's, with the weight in the input's type: autocast would leave the fused kernel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalises the last axis."""
+        return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
 
 
 class JointBlock(nn.Module):

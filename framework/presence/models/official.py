@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from presence.errors import AssetError, ConfigError
-from presence.models.weight_files import fill_strictly, read_tensors
+from presence.models.weight_files import fill_strictly, find_weights, read_tensors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,12 +71,12 @@ def import_weights(
 
     Args:
         config: a whole config, of the released size.
-        path: the released file.
+        path: the released file, or its entry in configs/assets.yaml.
         out: safetensors file to write; its header carries the config and the source's name.
         dtype: of floating tensors.
 
     Raises:
-        AssetError: see `load_official`.
+        AssetError: the file is missing; see also `load_official`.
     """
     import json
 
@@ -85,6 +85,7 @@ def import_weights(
     from presence.engine.checkpoint import FORMAT, build_model, config_to_plain
     from presence.io.atomic import write_bytes
 
+    path = find_weights(str(path), asset="")
     model = build_model(config["model"])
     load_official(model, path)
     tensors = {

@@ -78,6 +78,22 @@ def test_a_few_steps_lower_the_loss_and_reach_every_parameter(name, people):
     assert set(trained) == moved
 
 
+@pytest.mark.parametrize("name", DECODER)
+def test_autocast_keeps_geometry_in_float32(name, people):
+    """Under bf16 the network rounds; points, scales and colours stay float32 and close."""
+    torch.manual_seed(0)
+    model = AvatarModel.from_config(config(name)).eval()
+    view = people.reference
+    with torch.no_grad():
+        exact = model.reconstruct(view.portrait, view.body, view.camera).canonical
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            rounded = model.reconstruct(view.portrait, view.body, view.camera).canonical
+    for field in ("means", "quaternions", "scales", "opacities", "colors"):
+        value = getattr(rounded, field)
+        assert value.dtype == torch.float32
+        torch.testing.assert_close(value, getattr(exact, field), atol=0.02, rtol=0.02)
+
+
 def test_what_is_only_stored_for_released_files_is_not_trained():
     """The last layer drops its context, so the context's queries have no effect."""
     model = AvatarModel.from_config(config("LAMDecoder"))
