@@ -15,9 +15,9 @@ from presence.interfaces import Body, Decoder
 from presence.models.joint_attention import JointBlock
 from presence.models.official import OfficialLayout, check_octaves
 from presence.models.query_layers import (
-    MIN_SCALE,
     PointEmbedding,
     QueryHeads,
+    activate_scale,
     official_query_name,
     tokens_of,
 )
@@ -136,7 +136,7 @@ class LAMDecoder(Decoder):
         return Gaussians(
             means=2 * self.max_offset * (torch.sigmoid(raw["offset"]) - 0.5),
             quaternions=F.normalize(raw["rotation"], dim=-1),
-            scales=raw["scale"].exp().clamp(MIN_SCALE, self.scale_limit),
+            scales=activate_scale(raw["scale"], self.scale_limit),
             opacities=torch.sigmoid(raw["opacity"][..., 0]),
             colors=torch.sigmoid(raw["color"]),
         )

@@ -20,9 +20,9 @@ from presence.interfaces import Body, Decoder, Encoder
 from presence.models.joint_attention import ModulatedJointBlock
 from presence.models.official import OfficialLayout, check_octaves
 from presence.models.query_layers import (
-    MIN_SCALE,
     PointEmbedding,
     QueryHeads,
+    activate_scale,
     official_query_name,
     tokens_of,
 )
@@ -150,6 +150,11 @@ class LHMDecoder(Decoder):
         self.upper_limit, self.hip_angle = upper_limit, math.radians(hip_angle)
         self.step: int | None = None
         self.num_head = points - int((1 - head_share) * points)
+        if not 0 < self.num_head < points:
+            raise ConfigError(
+                f"points={points} with head_share={head_share} leave {self.num_head} for the head: "
+                "head and body need at least one each"
+            )
         self._place_queries(points, tuple(unturned_parts), seed)
         self.points = PointEmbedding(width)
         self.condition = nn.Sequential(
@@ -235,12 +240,12 @@ class LHMDecoder(Decoder):
     @torch.autocast("cpu", enabled=False)
     def activate(self, raw: Mapping[str, Tensor]) -> Gaussians:
         """Raw attributes to Gaussians, in the axes of the pose the queries were taken in."""
-        scales = raw["scale"].exp().clamp(max=self.scale_limit())
+        scales = activate_scale(raw["scale"], self.scale_limit())
         upper = scales.clamp(max=self.upper_limit)
         return Gaussians(
             means=2 * self.max_offset * (torch.sigmoid(raw["offset"]) - 0.5),
             quaternions=F.normalize(raw["rotation"], dim=-1),
-            scales=torch.where(self.upper[:, None], upper, scales).clamp_min(MIN_SCALE),
+            scales=torch.where(self.upper[:, None], upper, scales),
             opacities=torch.sigmoid(raw["opacity"][..., 0]),
             colors=torch.sigmoid(raw["color"]),
         )

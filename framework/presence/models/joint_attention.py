@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from presence.errors import ConfigError
+
 EPS = 1e-6  # of norms without weights and of query and key norms
 
 
@@ -26,7 +28,7 @@ class JointAttention(nn.Module):
     def __init__(self, width: int, heads: int, *, keep_context: bool = True) -> None:
         super().__init__()
         if width % heads:
-            raise ValueError(f"heads={heads} must divide width={width}")
+            raise ConfigError(f"heads={heads} must divide width={width}")
         self.heads, self.keep_context = heads, keep_context
         for stream in ("", "context_"):
             for name in ("q", "k", "v"):

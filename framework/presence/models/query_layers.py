@@ -75,6 +75,11 @@ class QueryHeads(nn.Module):
         return {name: linear(hidden).float() for name, linear in self.out.items()}
 
 
+def activate_scale(raw: Tensor, limit: float) -> Tensor:
+    """Returns exp(raw) metres, at most `limit`; overflow would spoil the gradient with 0 * inf."""
+    return raw.clamp(max=20.0).exp().clamp(MIN_SCALE, limit)
+
+
 def tokens_of(features: ImageFeatures) -> Tensor:
     """Lays features [B C h w] out as tokens [B h*w C], row by row."""
     return features.grid.flatten(2).transpose(1, 2)

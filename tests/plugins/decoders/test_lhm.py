@@ -251,7 +251,11 @@ def test_head_tokens_reach_body_points_only_through_head_points(body):
 def test_activations_respect_their_clamps_at_infinite_logits(body):
     decoder, ends = tiny(body).eval(), torch.tensor([-1e4, 1e4]).repeat(32)[None, :, None]
     widths = dict(offset=3, scale=3, opacity=1, rotation=4, color=3)
-    gaussians = decoder.activate({k: ends.expand(-1, -1, n) for k, n in widths.items()})
+    raw = {k: ends.repeat(1, 1, n).requires_grad_() for k, n in widths.items()}
+    gaussians = decoder.activate(raw)
+    sum(v.sum() for v in vars(gaussians).values()).backward()
+    gaussians = gaussians.detach()
+    assert all(value.grad.isfinite().all() for value in raw.values())
     assert gaussians.means.amin() == -0.5 and gaussians.means.amax() == 0.5
     assert 0 < gaussians.scales.amin() and gaussians.scales.amax() == pytest.approx(0.05)
     upper = gaussians.scales[:, decoder.upper].amax()
@@ -325,6 +329,10 @@ def test_queries_lie_where_they_should(body):
 def test_wrong_options_are_explained(body):
     with pytest.raises(ConfigError, match="8 channels, more than the 4"):
         tiny(body, in_channels=4)
+    with pytest.raises(ConfigError, match="leave 0 for the head"):
+        tiny(body, head_share=0.0)
+    with pytest.raises(ConfigError, match="heads=3 must divide width=64"):
+        tiny(body, heads=3)
     with pytest.raises(ConfigError, match="no part `left_hnad`. Did you mean `left_hand`"):
         tiny(body, unturned_parts=("left_hnad",))
     assert tiny(body, points=400, unturned_parts=("left_arm",)).keep.any()
