@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 
 from presence.config import load_config
 from presence.models import AvatarModel
+from presence.models.official import load_official
 from presence.registry import BODIES
 from presence.structures import Camera, Portrait, TrainSample, View
 from presence.testing.toy import SphereBody
@@ -118,3 +120,57 @@ def test_bfloat16_training_is_finite_and_one_portrait_equals_a_batch(name):
     torch.testing.assert_close(one.canonical.means, many.canonical.means[0])
     assert drawn.rgb.shape == (3, 40, 40)
     torch.testing.assert_close(drawn.rgb, batch.rgb[0], atol=1e-5, rtol=1e-5)
+
+
+def official(name):
+    return load_config(CONFIGS / "official" / f"{name}.py", [])
+
+
+def test_configs_of_the_released_size_fit_together():
+    from presence.engine.settings import TrainSettings
+    from presence_plugins.decoders.guava import GUAVADecoder
+    from presence_plugins.decoders.idol import IDOLDecoder
+    from presence_plugins.decoders.idol_network import hidden_states
+    from presence_plugins.encoders import dinov2, sapiens
+
+    def channels(decoder):
+        return inspect.signature(decoder).parameters["in_channels"].default
+
+    idol, guava = official("idol"), official("guava")
+    for config in (idol, guava):
+        TrainSettings.from_config(config)
+    states = list(idol.model.encoder["states"])
+    width, depth, _ = sapiens.SIZES[idol.model.encoder["size"]]
+    assert states == hidden_states(16, depth)
+    assert channels(IDOLDecoder) == width * len(states)
+    width, depth, _ = dinov2.SIZES[guava.model.encoder["size"]]
+    assert list(guava.model.encoder["joined"]) == list(range(depth - 5, depth))
+    assert channels(GUAVADecoder) == width * 5
+
+
+def test_a_released_file_fills_a_whole_model_with_a_frozen_encoder(tmp_path):
+    def model(seed):
+        encoder = dict(
+            type="SapiensEncoder",
+            size="0.3b",
+            depth=1,
+            states=(1, 0),
+            image_size=32,
+            weights="random",
+            dtype="float32",
+        )
+        torch.manual_seed(seed)
+        overrides = [*SMALL["idol"], "model.decoder.layers=2", "model.map_size=32"]
+        config = load_config(CONFIGS / "idol_halfbody.py", overrides).model
+        config = {**config, "body": dict(type="SphereBody"), "encoder": encoder}
+        config["reconstruction"] = dict(type="ReconstructionLoss", lpips=0.0)
+        return AvatarModel.from_config(config)
+
+    source, target = model(0), model(1)
+    layout = target.decoder.official
+    file = {layout.name(k): v for k, v in source.state_dict().items()}
+    assert all(k.startswith(("neck.", "decoder.")) for k in file)
+    torch.save({"state_dict": file | {"lpips.net.w": torch.ones(1)}}, tmp_path / "model.ckpt")
+    load_official(target, tmp_path / "model.ckpt")
+    for name, value in source.state_dict().items():
+        assert torch.equal(target.state_dict()[name], value), name
