@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from presence.errors import AssetError, ConfigError
-from presence.geometry import matrix_to_quaternion, quaternion_multiply
 from presence.interfaces import Body, Decoder, GaussianRenderer, MeshRasterizer
 from presence.models.official import OfficialLayout
 from presence.models.training_files import read_nested
@@ -31,16 +30,15 @@ from presence.structures import (
     Rendering,
     SurfaceBinding,
 )
-from presence_plugins.decoders.guava_network import (
-    IGNORED,
-    ImagePyramid,
+from presence_plugins.decoders.guava_heads import (
     TexelHeads,
     VertexHeads,
     mapping,
-    official_name,
-    triangle_frames,
+    place_texels,
     view_code,
 )
+from presence_plugins.decoders.guava_names import IGNORED, official_name
+from presence_plugins.decoders.guava_pyramid import ImagePyramid
 from presence_plugins.decoders.styleunet import Noise, StyleUNet
 
 _MAPS = 5  # that the pyramid takes
@@ -294,22 +292,6 @@ class GUAVADecoder(Decoder):
 
 # Metres. The released texel scale is an unbounded exponential; these keep it finite.
 _SCALES = (1e-5, 0.2)
-
-
-def place_texels(texel: Mapping[str, Tensor], corners: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Turns texel attributes in triangle frames into metres.
-
-    Args:
-        texel: position, scale [B N 3] and rotation [B N 4].
-        corners: [B N 3 3] of each texel's triangle.
-
-    Returns:
-        offset from the surface point [B N 3], orientation [B N 4], scale [B N 3].
-    """
-    frame, size = triangle_frames(corners)
-    offset = (frame * (texel["position"] * size)[..., None, :]).sum(-1)
-    turn = quaternion_multiply(matrix_to_quaternion(frame), texel["rotation"])
-    return offset, turn, texel["scale"] * size
 
 
 @torch.autocast("cuda", enabled=False)

@@ -31,8 +31,9 @@ from presence.structures import (
 )
 from presence.testing.contracts.common import facing_camera, sample_portrait
 from presence.testing.toy import SphereBody
-from presence_plugins.decoders.guava import GUAVADecoder, place_texels
-from presence_plugins.decoders.guava_network import IGNORED, VertexHeads, official_name
+from presence_plugins.decoders.guava import GUAVADecoder
+from presence_plugins.decoders.guava_heads import VertexHeads, place_texels
+from presence_plugins.decoders.guava_names import IGNORED, official_name
 
 FACES = torch.tensor([[k % 60, (k + 1) % 60, (k + 5) % 60] for k in range(90)])
 SMALL = dict(
@@ -377,3 +378,15 @@ def test_what_cannot_work_is_refused(sphere):
         GUAVADecoder(sphere, surface, None, **{**TINY, "layers": 2})
     with pytest.raises(ConfigError, match="at least one channel more"):
         GUAVADecoder(sphere, surface, None, **{**TINY, "colors": 3})
+
+
+@torch.no_grad()
+def test_an_avatar_file_keeps_the_raw_picture(tiny, sphere, tmp_path):
+    from presence.io.avatar import load_avatar, save_avatar
+
+    avatar, mesh, camera = decoded(tiny, sphere)
+    save_avatar(avatar[0], tmp_path / "avatar.safetensors", {"body": "sphere"})
+    read, _ = load_avatar(tmp_path / "avatar.safetensors")
+    renderer = build_renderer("cpu")
+    raw = renderer(avatar.pose(mesh), camera).rgb[0]
+    torch.testing.assert_close(renderer(read.pose(mesh[0]), camera[0]).rgb, raw)
