@@ -107,6 +107,27 @@ class Decoder(nn.Module, ABC):
                 them as keyword-only parameters.
         """
 
+    def finish(
+        self,
+        rendering: Rendering,
+        posed: Gaussians,
+        camera: Camera,
+        background: Tensor | None,
+        renderer: GaussianRenderer,
+    ) -> Rendering:
+        """Finishes a rendering in screen space; returned as it is unless a decoder overrides this.
+
+        Avatar files do not hold the decoder: what is animated from them is the raw rendering.
+
+        Args:
+            rendering: of `posed`, over `background`.
+            posed: `FeatureGaussians` where the decoder made such.
+            camera: of the rendering.
+            background: [3] or [B 3] colour, black if None.
+            renderer: draws further channels; see `presence.rendering.features`.
+        """
+        return rendering
+
 
 class MeshRasterizer(ABC):
     """Triangles to the nearest face behind each pixel centre."""

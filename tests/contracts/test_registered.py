@@ -43,6 +43,24 @@ SMALL: dict[str, dict[str, Any]] = {
     "CachedEncoder": dict(encoder=dict(type="DINOv2Encoder", size="s", depth=1, **RELEASED)),
     "DualUVProjector": dict(core_size=16, shell_size=8),
     "DualUVDecoder": dict(core_size=16, shell_size=8, width=32, blocks=1, heads=2, hidden=16),
+    "GUAVADecoder": dict(
+        layers=1,
+        image_size=32,
+        levels=(8, 8, 8, 8),
+        uv_channels=4,
+        vertex_channels=8,
+        vertex_learned=8,
+        vertex_global=8,
+        uv_inpainted=8,
+        uv_learned=4,
+        colors=5,
+        style=16,
+        scale=0.03,
+        width=16,
+    ),
+    "IDOLDecoder": dict(
+        layers=1, grid=4, width=32, blocks=2, heads=2, deconvolutions=(16, 16), convolutions=(16,)
+    ),
     "LHMDecoder": dict(
         head_encoder=COMPACT, points=64, width=32, layers=2, heads=2, hidden=16, head_size=32
     ),
@@ -115,8 +133,11 @@ def _features(kind: str, options: dict[str, Any]) -> UVFeatures | ImageFeatures:
 
 @pytest.mark.parametrize("name", _names(DECODERS))
 def test_decoder(name, body, surface):
+    from presence.rasterize import build_rasterizer
+
     options = SMALL.get(name, {})
     built = dict(body=body, surface=surface, in_channels=CHANNELS)
+    built["rasterizer"] = build_rasterizer("cpu")
     decoder = DECODERS.build(dict(type=name, **options), **built)
     contracts.check_decoder(decoder, body, _features(decoder.needs, options))
 

@@ -27,6 +27,7 @@ from presence.structures import (
     Avatar,
     BodyParams,
     Camera,
+    Gaussians,
     Portrait,
     ProxyMesh,
     Rendering,
@@ -189,9 +190,16 @@ class AvatarModel(BaseModel):
             camera: the view.
             background: [3] or [B 3] colour, black if None.
         """
+        gaussians, rendering = self._splat(avatar, body, camera, background)
+        return self.decoder.finish(rendering, gaussians, camera, background, self.renderer)
+
+    def _splat(
+        self, avatar: Avatar, body: BodyParams, camera: Camera, background: Tensor | None
+    ) -> tuple[Gaussians, Rendering]:
+        """The posed Gaussians and their raw rendering, in float32."""
         with torch.autocast(avatar.device.type, enabled=False):
             gaussians = avatar.pose(self.pose_body(body))
-            return self.renderer(gaussians, camera, background)
+            return gaussians, self.renderer(gaussians, camera, background)
 
     def pose_body(self, body: BodyParams) -> ProxyMesh:
         """Poses the body model in float32, also under autocast."""
@@ -211,9 +219,13 @@ class AvatarModel(BaseModel):
         background = torch.rand(batch, 3, device=avatar.device)
         terms: dict[str, Tensor] = {}
         for name, view in (("reference", reference), ("target", sample.target)):
-            rendering = self.animate(avatar, view.body, view.camera, background)
-            compared = self.reconstruction(rendering, view.portrait, background)
+            gaussians, raw = self._splat(avatar, view.body, view.camera, background)
+            final = self.decoder.finish(raw, gaussians, view.camera, background, self.renderer)
+            compared = self.reconstruction(final, view.portrait, background)
             terms.update({f"loss_{name}_{term}": value for term, value in compared.items()})
+            if final is not raw:  # a refiner must not leave the raw rendering to itself
+                compared = self.reconstruction(raw, view.portrait, background)
+                terms.update({f"loss_{name}_raw_{t}": value for t, value in compared.items()})
         for regularizer in self.regularizers:
             terms[f"loss_{regularizer.name}"] = regularizer(avatar)
         return terms

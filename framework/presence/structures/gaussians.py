@@ -34,6 +34,17 @@ class Gaussians(TensorStruct):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class FeatureGaussians(Gaussians):
+    """Gaussians that carry features for a network that works on splatted features.
+
+    Attributes:
+        features: [... N F] of any sign and size; what has no such network draws `colors`.
+    """
+
+    features: Tensor = tensor("N F")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class SurfaceBinding(TensorStruct):
     """Where on the body's surface each Gaussian sits (paper Eq. 1).
 
