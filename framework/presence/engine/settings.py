@@ -127,6 +127,7 @@ class TrainSettings:
         workers: DataLoader processes for map-style data sets.
         prefetch: make the next batches while the current one is used: on the CPU in a second
             thread (torch then uses half of its threads for each), on CUDA in another process.
+        init_weights: weights of a related model to start from, where name and shape agree.
         custom_hooks: configs of further mmengine hooks.
     """
 
@@ -141,6 +142,7 @@ class TrainSettings:
     precision: Literal["bf16", "fp32"] = "bf16"
     workers: int = 0
     prefetch: bool = True
+    init_weights: str | None = None
     custom_hooks: tuple[Mapping[str, Any], ...] = ()
 
     @classmethod
