@@ -12,7 +12,7 @@ data = dict(
         split="train",
         body="annyx",
         size=512,
-        growing=[[0, 384], [700, 512]],
+        growing=[[0, 384], [900, 512]],
         repose_probability=0.3,
     ),
     val=dict(
