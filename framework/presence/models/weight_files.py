@@ -106,7 +106,9 @@ def fill_strictly(
     if problems:
         raise AssetError(f"{source} does not fit {type(module).__name__}. {'; '.join(problems)}")
     state = {
-        name: torch.empty(own[name].shape, dtype=dtype).copy_(tensors[official])
+        name: torch.empty(
+            own[name].shape, dtype=dtype if own[name].is_floating_point() else own[name].dtype
+        ).copy_(tensors[official])
         for official, name in wanted.items()
     }
     module.load_state_dict(state, assign=True)
