@@ -53,7 +53,12 @@ class HRNetEncoder(nn.Module):
     def join(self, maps: list[Tensor]) -> Tensor:
         """Joins the branches to [B 1536 h w] at the coarsest one's stride."""
         return torch.cat(
-            [self.subsample_4(maps[0]), self.subsample_3(maps[1]), self.subsample_2(maps[2]), maps[3]],
+            [
+                self.subsample_4(maps[0]),
+                self.subsample_3(maps[1]),
+                self.subsample_2(maps[2]),
+                maps[3],
+            ],
             1,
         )
 
