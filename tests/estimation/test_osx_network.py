@@ -19,9 +19,8 @@ from presence.estimation.networks.osx import (
     official_name,
 )
 from presence.estimation.networks.osx_parts import square_boxes
-from presence.geometry import rotation_6d_to_matrix
+from presence.estimation.networks.rotations import matrix_from_rows, mirrored
 
-MIRROR = torch.diag(torch.tensor([-1.0, 1.0, 1.0]))
 VARIANTS = {"wo_decoder": "osx_wo_decoder", "normal": "osx_normal"}
 
 
@@ -42,10 +41,6 @@ def encoder(files):
     golden, _ = files["wo_decoder"]
     tensors = golden.weights(lambda key: key.startswith("encoder."))
     return load_osx({**files["wo_decoder"][1], **tensors}, "golden").encoder
-
-
-def _matrices(six):
-    return rotation_6d_to_matrix(torch.cat([six[..., 0::2], six[..., 1::2]], -1))
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -70,11 +65,11 @@ def test_outputs_equal_the_public_network(files, encoder, variant):
         cam_trans=camera_translation(output.camera),
     )
     matrices = dict(
-        root_rotmat=_matrices(output.root)[:, None],
-        body_rotmat=_matrices(output.body),
-        lhand_rotmat=MIRROR @ _matrices(output.left_hand) @ MIRROR,
-        rhand_rotmat=_matrices(output.right_hand),
-        jaw_rotmat=_matrices(output.jaw)[:, None],
+        root_rotmat=matrix_from_rows(output.root)[:, None],
+        body_rotmat=matrix_from_rows(output.body),
+        lhand_rotmat=mirrored(matrix_from_rows(output.left_hand)),
+        rhand_rotmat=matrix_from_rows(output.right_hand),
+        jaw_rotmat=matrix_from_rows(output.jaw)[:, None],
     )
     boxes = {f"{n}_bbox": output.boxes[:, i] for i, n in enumerate(("lhand", "rhand", "face"))}
     for name, value in {**six, **matrices, **boxes}.items():

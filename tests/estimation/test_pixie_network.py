@@ -6,10 +6,21 @@ import dataclasses
 
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 from golden_networks import GoldenNetwork
 
+from presence.bodies.joints import PARENTS
 from presence.errors import AssetError
-from presence.estimation.networks.pixie import Pixie, load_pixie
+from presence.estimation.networks.pixie import Pixie, PixieOutput, load_pixie
+from presence.estimation.networks.pixie_pose import (
+    HEAD_LIMITS,
+    PART_BODY,
+    euler_to_matrix,
+    limited,
+    smplx_pose,
+)
+from presence.estimation.networks.rotations import matrix_from_rows, mirrored
+from presence.geometry import axis_angle_to_matrix
 
 pytest.importorskip("timm", reason="timm holds PIXIE's HRNet")
 NAMES = dict(
@@ -65,17 +76,38 @@ def test_outputs_equal_the_public_network(golden, net, crops):
         assert golden.excess(f"a.moderator_weight.{official}", getattr(output, name)) < 1
     assert (output.left_weight[:, 1] > 0.7).all() and (output.right_weight[:, 1] < 0.7).all()
 
+    rotations = dict(
+        global_pose=matrix_from_rows(output.root)[:, None],
+        partbody_pose=matrix_from_rows(output.body),
+        neck_pose=matrix_from_rows(output.neck)[:, None],
+        jaw_pose=euler_to_matrix(output.jaw)[:, None],
+        abs_head_pose=matrix_from_rows(output.head)[:, None],
+        abs_right_wrist_pose=matrix_from_rows(output.right_wrist)[:, None],
+        left_wrist_pose=mirrored(matrix_from_rows(output.left_wrist))[:, None],
+        left_hand_pose=mirrored(matrix_from_rows(output.left_hand)),
+        right_hand_pose=matrix_from_rows(output.right_hand),
+    )
+    for name, value in rotations.items():
+        assert golden.excess(f"a.rotmat.{name}", value) < 1, name
+
 
 def test_fused_features_equal_the_public_networks(golden, net, crops):
     with torch.no_grad():
         whole = net.Encoder_body(crops["body"])
-        fused, _ = net.fuse_head(whole, net.Encoder_head(crops["head"]))
+        _, fused, _ = net.fuse("head", whole, crops["head"])
         assert golden.excess("a.shared.exp", net.head(fused)["expression"]) < 1
-        for side in ("left", "right"):
-            own = net.Encoder_hand(crops[f"{side}_hand"])
-            body = net.get_submodule(f"Extractor_{side}_hand_share")(whole)
-            fused, _ = net.fuse_hand(body, own)
-            assert golden.excess(f"a.shared.{side}_hand_pose", net.hand(fused)["hand"]) < 1
+        for part in ("left_hand", "right_hand"):
+            _, fused, _ = net.fuse(part, whole, crops[part])
+            assert golden.excess(f"a.shared.{part}_pose", net.hand(fused)["hand"]) < 1
+
+
+def test_parts_without_crops_equal_the_public_network_on_the_body_alone(golden, net, crops):
+    with torch.no_grad():
+        output = net(crops["body"])
+    for official, name in NAMES.items():
+        value = getattr(output, name).flatten(1)
+        assert golden.excess(f"a.body_only.{official}", value) < 1, official
+    assert output.head_weight.tolist() == [[1, 0], [1, 0]]
 
 
 def test_the_network_has_the_released_names_and_shapes(golden):
@@ -108,3 +140,51 @@ def test_three_people_are_estimated_as_one_by_one(net, crops):
         single = torch.cat([output[name] for output in alone])
         assert value.std(0).max() > 0
         torch.testing.assert_close(value, single, rtol=1e-4, atol=3e-5)
+
+
+def _six(matrix):
+    return matrix[..., :2].flatten(-2)
+
+
+def test_known_poses_come_back_from_pixies_form():
+    """Absolute head and wrists, mirrored left hands: made by chaining the joints one by one."""
+    generator = torch.Generator().manual_seed(3)
+    pose = 0.5 * torch.randn(2, 55, 3, generator=generator)
+    pose[:, 15] *= 0.2  # a head that turns as heads do
+    pose[:, 23:25] = 0
+    local = axis_angle_to_matrix(pose)
+    chain = [local[:, 0]]
+    for joint, parent in enumerate(PARENTS[1:22], 1):
+        chain.append(chain[parent] @ local[:, joint])
+    chain = torch.stack(chain, 1)
+    output = PixieOutput(
+        camera=torch.ones(2, 3),
+        root=_six(local[:, 0]),
+        body=_six(local[:, PART_BODY]),
+        neck=_six(local[:, 12]),
+        shape=torch.zeros(2, 200),
+        expression=torch.zeros(2, 50),
+        head=_six(chain[:, 15]),
+        jaw=torch.from_numpy(Rotation.from_rotvec(pose[:, 22]).as_euler("XYZ")).float(),
+        left_wrist=_six(mirrored(chain[:, 20])),
+        right_wrist=_six(chain[:, 21]),
+        left_hand=_six(mirrored(local[:, 25:40])),
+        right_hand=_six(local[:, 40:]),
+        head_weight=torch.ones(2, 2),
+        left_weight=torch.ones(2, 2),
+        right_weight=torch.ones(2, 2),
+    )
+    found = axis_angle_to_matrix(smplx_pose(output))
+    torch.testing.assert_close(found, local, rtol=0, atol=3e-6)
+
+
+def test_euler_angles_are_scipys_and_impossible_heads_are_straightened():
+    angles = torch.tensor([[0.3, -0.5, 0.1], [0.4, 1.0, 0.1], [0.3, -1.3, 0.2]])
+    expected = torch.from_numpy(Rotation.from_euler("XYZ", angles.numpy()).as_matrix()).float()
+    torch.testing.assert_close(euler_to_matrix(angles), expected, rtol=0, atol=1e-6)
+    inside = angles.abs() <= torch.tensor(HEAD_LIMITS)
+    kept = torch.from_numpy(
+        Rotation.from_euler("XYZ", torch.where(inside, angles, 0.0).numpy()).as_matrix()
+    ).float()
+    assert inside.tolist() == [[True, True, True], [False, True, True], [True, False, False]]
+    torch.testing.assert_close(limited(expected), kept, rtol=0, atol=1e-6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from presence.estimation.networks.hrnet import HRNetEncoder
 from presence.estimation.networks.resnet import FEATURES, ResNet50, mlp
 from presence.models.weight_files import fill_strictly
 
+Part = Literal["head", "left_hand", "right_hand"]
 SURE = 0.7  # a hand crop with more weight than this is taken alone
 # What each regressor gives, in order. Rotations are six numbers, (x, y) row by row of the
 # matrix's first two columns; the jaw is Euler angles.
@@ -129,9 +131,15 @@ class Pixie(nn.Module):
         self.Moderator_head_share, self.Moderator_hand_share = Moderator(), Moderator()
 
     def forward(
-        self, body: Tensor, head: Tensor, left_hand: Tensor, right_hand: Tensor
+        self,
+        body: Tensor,
+        head: Tensor | None = None,
+        left_hand: Tensor | None = None,
+        right_hand: Tensor | None = None,
     ) -> PixieOutput:
         """Estimates B people; expression and finger poses come from the part crops alone.
+
+        A part without a crop is estimated from the body crop, its weights being 1 and 0.
 
         Args:
             body: [B 3 224 224] in 0..1.
@@ -140,24 +148,20 @@ class Pixie(nn.Module):
             right_hand: [B 3 224 224].
         """
         whole = self.Encoder_body(body)
-        own_head, own_left = self.Encoder_head(head), self.Encoder_hand(left_hand)
-        own_right = self.Encoder_hand(right_hand)
-        fused_head, head_weight = self.fuse_head(whole, own_head)
-        left, left_weight = self.fuse_hand(self.Extractor_left_hand_share(whole), own_left)
-        right, right_weight = self.fuse_hand(self.Extractor_right_hand_share(whole), own_right)
+        own_head, fused_head, head_weight = self.fuse("head", whole, head)
+        own_left, left, left_weight = self.fuse("left_hand", whole, left_hand)
+        own_right, right, right_weight = self.fuse("right_hand", whole, right_hand)
         shared = self.head(fused_head)
         shared["expression"] = self.head(own_head)["expression"]
-        wrists = [self.hand(features)["wrist"] for features in (left, right)]
-        fingers = [self.hand(features)["hand"] for features in (own_left, own_right)]
         outputs = _named(self.Regressor_body(whole), BODY)
         outputs["body"] = outputs["body"].unflatten(-1, (17, 6))
         return PixieOutput(
             **outputs,
             **shared,
-            left_wrist=wrists[0],
-            right_wrist=wrists[1],
-            left_hand=fingers[0].unflatten(-1, (15, 6)),
-            right_hand=fingers[1].unflatten(-1, (15, 6)),
+            left_wrist=self.hand(left)["wrist"],
+            right_wrist=self.hand(right)["wrist"],
+            left_hand=self.hand(own_left)["hand"].unflatten(-1, (15, 6)),
+            right_hand=self.hand(own_right)["hand"].unflatten(-1, (15, 6)),
             head_weight=head_weight,
             left_weight=left_weight,
             right_weight=right_weight,
@@ -171,17 +175,27 @@ class Pixie(nn.Module):
         """Returns wrist and finger rotations from features [B 2048]."""
         return _named(self.Regressor_hand_share(features), HAND_SHARE)
 
-    def fuse_head(self, whole: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns head features fused from body [B 2048] and head crop, and their weights."""
-        body = self.Extractor_head_share(whole)
-        weight = self.Moderator_head_share(body, own)
-        return weight[:, :1] * body + weight[:, 1:] * own, weight
+    def fuse(self, part: Part, whole: Tensor, crop: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns a part's own features, those fused with the body's, and the weights of both.
 
-    def fuse_hand(self, body: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns hand features fused from two sources [B 2048], and the weights before `SURE`."""
-        weight = self.Moderator_hand_share(body, own)
-        part = torch.where(weight[:, 1:] > SURE, 1.0, weight[:, 1:])
-        return (1 - part) * body + part * own, weight
+        Args:
+            part: which.
+            whole: [B 2048] features of the body crop.
+            crop: [B 3 224 224] of the part, None to take the body's features for its own.
+
+        Returns:
+            ([B 2048], [B 2048], [B 2] of body and part, before `SURE`).
+        """
+        body = self.get_submodule(f"Extractor_{part}_share")(whole)
+        if crop is None:
+            return body, body, body.new_tensor([1.0, 0.0]).expand(len(body), 2)
+        kind = "head" if part == "head" else "hand"
+        own = self.get_submodule(f"Encoder_{kind}")(crop)
+        weight = self.get_submodule(f"Moderator_{kind}_share")(body, own)
+        trust = weight[:, 1:]
+        if kind == "hand":
+            trust = torch.where(trust > SURE, 1.0, trust)
+        return own, (1 - trust) * body + trust * own, weight
 
 
 def load_pixie(tensors: dict[str, Tensor], source: str) -> Pixie:
