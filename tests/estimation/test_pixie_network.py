@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 import torch
-from scipy.spatial.transform import Rotation
 from golden_networks import GoldenNetwork
+from scipy.spatial.transform import Rotation
 
 from presence.bodies.joints import PARENTS
 from presence.errors import AssetError
