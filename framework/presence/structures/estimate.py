@@ -23,6 +23,7 @@ PART_JOINTS: dict[str, tuple[int, ...]] = {
 expression is "face"'s."""
 
 ExpressionSpace = Literal["", "smplx", "flame2020"]
+RootRule = Literal["kept", "flipped", "turned"]
 PartModelName = Literal["mano_left", "mano_right", "flame2020"]
 
 
@@ -49,13 +50,15 @@ class PartModel(TensorStruct):
 
     Attributes:
         rotation: [... 3 3] of the model's root, camera axes from the model's axes.
-        translation: [... 3] metres, camera axes: a point v of the model rotated about its root
-            joint by `rotation` is seen at v + translation.
+        translation: [... 3] metres, camera axes; `place` says where a point is seen.
         K: [... 3 3] px, of the whole picture: the camera that `translation` is for.
         shape: [... S] the model's own shape coefficients.
         expression: [... E] the model's own expression coefficients, E = 0 for hands.
         joints: [... J 3 3] of its joints relative to their parents, in the model's order.
         model: which body model.
+        root: where the root joint J goes before `translation`: it is `"kept"` where the network's
+            model stands in the camera's axes; `"flipped"` to (x, -y, -z) where y and z of the
+            posed model are negated; `"turned"` with the model where that turns about its origin.
     """
 
     rotation: Tensor = tensor("3 3")
@@ -65,6 +68,23 @@ class PartModel(TensorStruct):
     expression: Tensor = tensor("E")
     joints: Tensor = tensor("J 3 3")
     model: PartModelName = static(default="mano_right")
+    root: RootRule = static(default="kept")
+
+    def place(self, points: Tensor, root: Tensor) -> Tensor:
+        """Returns points [... N 3] of the model in the camera's frame [... N 3], metres.
+
+        Args:
+            points: posed but for the root's rotation.
+            root: [... 3] the root joint of the shaped model at rest.
+        """
+        turned = (points - root[..., None, :]) @ self.rotation.mT
+        flip = root.new_tensor([1.0, -1.0, -1.0])
+        moved = {
+            "kept": root,
+            "flipped": root * flip,
+            "turned": (self.rotation @ root[..., None])[..., 0],
+        }[self.root]
+        return turned + (moved + self.translation)[..., None, :]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
