@@ -6,7 +6,7 @@ import re
 
 import pytest
 import torch
-from golden_networks import GoldenNetwork
+from official_weights import Golden
 
 from presence.errors import AssetError
 from presence.estimation.networks.emica import Emica, load_emica, official_name
@@ -25,7 +25,7 @@ NAMES = dict(
 
 @pytest.fixture(scope="module")
 def golden():
-    return GoldenNetwork("emica")
+    return Golden("emica", kind="estimators")
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def shallow(golden):
 
 def test_outputs_equal_the_public_networks(golden):
     net = load_emica(golden.weights(), "golden")
-    images = golden.images()
+    images = {name: golden.image("a", name) for name in golden.manifest["inputs"]["a"]}
     with torch.no_grad():
         deca, faces = net.deca.encoder, images["face_224"]
         assert golden.excess("a.deca_layer1", deca.layer1(deca.stem(faces))) < 1
@@ -56,7 +56,7 @@ def test_the_network_has_the_released_names_and_shapes(golden):
 
 @pytest.mark.parametrize("layout", [0, 1])
 def test_both_layouts_give_the_same_network(golden, shallow, layout):
-    file = golden.file(layout, shallow)
+    file = golden.checkpoint(layout, shallow)
     tensors = file.get("state_dict", file)
     if layout:  # training also keeps the body model and the losses
         inside = "face_encoder.mica_deca_encoder.mica_encoder.E_mica.flameModel.generator.shapedirs"

@@ -7,7 +7,7 @@ import re
 
 import pytest
 import torch
-from golden_networks import GoldenNetwork
+from official_weights import Golden
 
 from presence.errors import AssetError
 from presence.estimation.networks.heatmaps import sample_cells, soft_argmax
@@ -31,7 +31,7 @@ def _shallow(key):
 @pytest.fixture(scope="module")
 def files():
     """Golden folder of each variant, and its weights with one transformer block."""
-    goldens = {variant: GoldenNetwork(name) for variant, name in VARIANTS.items()}
+    goldens = {variant: Golden(name, kind="estimators") for variant, name in VARIANTS.items()}
     return {variant: (golden, golden.weights(_shallow)) for variant, golden in goldens.items()}
 
 
@@ -48,7 +48,7 @@ def test_outputs_equal_the_public_network(files, encoder, variant):
     golden, weights = files[variant]
     net = load_osx(weights, "golden", depth=1)
     assert net.variant == variant
-    image = golden.images()["image"]
+    image = golden.image("a")
     with torch.no_grad():
         (first,) = net.encoder.tokens(image[..., ::2, ::2], [0])
         net.encoder = encoder
@@ -111,7 +111,8 @@ def test_the_network_has_the_released_names_and_shapes(files, variant):
 @pytest.mark.parametrize("layout", [0, 1])
 def test_both_layouts_load_and_what_is_not_needed_is_dropped(files, variant, layout):
     golden, weights = files[variant]
-    tensors = golden.file(layout, {**weights, **golden.besides()})["network"]
+    unused = {key: torch.zeros(1) for key in golden.manifest["unused_keys"]}
+    tensors = golden.checkpoint(layout, {**weights, **unused})["network"]
     loaded = load_osx(tensors, "golden", depth=1).state_dict()
     assert len(loaded) == len(weights)
     for name, value in loaded.items():

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 import torch
-from golden_networks import GoldenNetwork
+from official_weights import Golden
 from scipy.spatial.transform import Rotation
 
 from presence.bodies.joints import PARENTS
@@ -42,19 +42,19 @@ WEIGHTS = dict(head="head_weight", left_hand="left_weight", right_hand="right_we
 
 @pytest.fixture(scope="module")
 def golden():
-    return GoldenNetwork("pixie")
+    return Golden("pixie", kind="estimators")
 
 
 @pytest.fixture(scope="module")
 def net(golden):
-    file = golden.file(0, golden.weights())
+    file = golden.checkpoint(0, golden.weights())
     flat = {f"{entry}.{k}": v for entry, part in file.items() for k, v in part.items()}
     return load_pixie(flat, "golden")
 
 
 @pytest.fixture(scope="module")
 def crops(golden):
-    images = golden.images()
+    images = {name: golden.image("a", name) for name in golden.manifest["inputs"]["a"]}
     return {**images, "left_hand": images["left_hand"].flip(-1)}
 
 
