@@ -6,13 +6,14 @@ import torch
 from torch import Tensor
 
 from presence.errors import InputError
+from presence.estimation.checkpoints import read_released
 from presence.estimation.faces import arcface_from_px, deca_square, to_68
 from presence.estimation.networks.emica import Emica, EmicaOutput, load_emica
 from presence.estimation.weak_perspective import picture_camera, translation_of
 from presence.estimation.windows import crop_from_px, share_inside, warped
 from presence.geometry import axis_angle_to_matrix
 from presence.interfaces import Estimator
-from presence.models.weight_files import find_weights, read_tensors
+from presence.models.weight_files import find_weights
 from presence.registry import ESTIMATORS
 from presence.structures import (
     BodyParams,
@@ -142,4 +143,4 @@ def _load(weights: str) -> Emica:
             torch.manual_seed(0)
             return Emica().eval()
     path = find_weights(weights, EmicaEstimator.asset)
-    return load_emica(read_tensors(path), path.name)
+    return load_emica(read_released(path), path.name)

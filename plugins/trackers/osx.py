@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from presence.errors import AssetError, InputError
+from presence.estimation.checkpoints import read_released
 from presence.estimation.networks.osx import (
     IMAGE,
     Osx,
@@ -27,7 +28,7 @@ from presence.estimation.windows import (
 )
 from presence.geometry import matrix_to_axis_angle
 from presence.interfaces import Estimator
-from presence.models.weight_files import find_weights, read_tensors
+from presence.models.weight_files import find_weights
 from presence.registry import ESTIMATORS
 from presence.structures import BodyParams, Camera, Cues, Estimate, PartEstimate, Portrait
 
@@ -186,7 +187,7 @@ def _load(weights: str, depth: int | None) -> tuple[Osx, Tensor | None]:
             torch.manual_seed(0)
             return Osx("wo_decoder", depth=depth).eval(), torch.zeros(2, 15, 3)
     path = Path(find_weights(weights, OsxEstimator.asset))
-    tensors = read_tensors(path, entry="network")
+    tensors = read_released(path, entry="network")
     return load_osx(tensors, path.name, depth=depth), hand_mean_of(tensors, path.name)
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from presence.errors import InputError
+from presence.estimation.checkpoints import read_released
 from presence.estimation.faces import to_68
 from presence.estimation.networks.pixie import Part, Pixie, PixieOutput, load_pixie
 from presence.estimation.networks.pixie_pose import smplx_pose
@@ -20,7 +21,7 @@ from presence.estimation.windows import (
     warped,
 )
 from presence.interfaces import Estimator
-from presence.models.weight_files import find_weights, read_tensors
+from presence.models.weight_files import find_weights
 from presence.registry import ESTIMATORS
 from presence.structures import BodyParams, Camera, Cues, Estimate, PartEstimate, Portrait
 
@@ -163,4 +164,4 @@ def _load(weights: str) -> Pixie:
             torch.manual_seed(0)
             return Pixie().eval()
     path = Path(find_weights(weights, PixieEstimator.asset))
-    return load_pixie(read_tensors(path), path.name)
+    return load_pixie(read_released(path), path.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from official_weights import Golden
 
 from presence.errors import AssetError
+from presence.estimation.checkpoints import read_released
 from presence.estimation.networks.emica import Emica, load_emica, official_name
 
 SHALLOW = (1, 1, 1, 1)
@@ -66,6 +68,15 @@ def test_both_layouts_give_the_same_network(golden, shallow, layout):
     for name, value in loaded.items():
         assert torch.equal(value, shallow[official_name(name)])
         assert value.dtype == shallow[official_name(name)].dtype
+
+
+def test_a_lightning_file_is_read_without_making_its_settings(golden, shallow, tmp_path):
+    path = tmp_path / "last.ckpt"
+    settings = dict(hyper_parameters=argparse.Namespace(cfg={"model": "emica"}))
+    torch.save({**golden.checkpoint(1, shallow), **settings}, path)
+    net = load_emica(read_released(path), path.name, SHALLOW)
+    expected = shallow["expression_encoder.encoder.layers.2.weight"]
+    assert torch.equal(net.expression.layers[2].weight, expected)
 
 
 def test_missing_misshapen_and_unknown_weights_are_named(golden, shallow):
