@@ -10,7 +10,7 @@ from presence.structures.estimate import (
     PartEstimate,
     PartModel,
 )
-from presence.structures.gaussians import Avatar, Gaussians, SurfaceBinding
+from presence.structures.gaussians import Avatar, FeatureGaussians, Gaussians, SurfaceBinding
 from presence.structures.image import Fragments, ImageFeatures, Portrait, Rendering, UVFeatures
 from presence.structures.sample import TrainSample, View
 
@@ -21,6 +21,7 @@ __all__ = [
     "Camera",
     "Cues",
     "Estimate",
+    "FeatureGaussians",
     "Fragments",
     "Gaussians",
     "ImageFeatures",
