@@ -53,9 +53,7 @@ class HamerEstimator(Estimator):
     parts = SIDES
     needs = ("left_hand|right_hand",)
 
-    def __init__(
-        self, *, weights: str = "official", device: str = "cpu", depth: int = 32
-    ) -> None:
+    def __init__(self, *, weights: str = "official", device: str = "cpu", depth: int = 32) -> None:
         self.device = torch.device(device)
         self.network = _load(weights, depth).to(self.device)
 

@@ -74,7 +74,10 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 # Estimators cut down likewise; each entry has the options, and whether random weights find anybody.
 SMALL_ESTIMATORS: dict[str, tuple[dict[str, Any], bool]] = {
+    "HamerEstimator": (dict(depth=1), True),
+    "MultiHmrEstimator": (dict(depth=1), True),
     "OsxEstimator": (dict(depth=1), True),
+    "SapiensPoseEstimator": (dict(size="0.3b", depth=1), True),
 }
 # Components that need what this machine may lack: name to the reason to skip.
 TOYS = "presence.testing"

@@ -85,9 +85,7 @@ class PoseViT(VisionTransformer):
     """
 
     def __init__(self, width: int, depth: int, heads: int) -> None:
-        super().__init__(
-            width, depth, heads, patch_padding=2, grid=(16, 12), class_token=False
-        )
+        super().__init__(width, depth, heads, patch_padding=2, grid=(16, 12), class_token=False)
         self.position = nn.Parameter(torch.randn(1, 16 * 12 + 1, width) * 0.02)
 
     def embed(self, images: Tensor) -> Tensor:
