@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import torch
 
 from presence.estimation.fov import corrected, with_fov
@@ -21,7 +22,7 @@ def test_the_plane_of_the_body_is_seen_at_the_same_pixels():
     fixed, moved = corrected(K, PLACE, 640, 20.0)
     flat = torch.randn(50, 3) * torch.tensor([0.5, 0.5, 0.0])
     assert (_px(flat + moved, fixed) - _px(flat + PLACE, K)).abs().max() < 2e-3
-    assert math.degrees(2 * math.atan(320 / float(fixed[0, 0]))) == torch.tensor(20.0).item()
+    assert math.degrees(2 * math.atan(320 / float(fixed[0, 0]))) == pytest.approx(20.0)
     ratio = float(fixed[0, 0]) / 900
     assert abs(float(fixed[1, 1]) - 870 * ratio) < 1e-2
     deep = flat + torch.tensor([0.0, 0.0, 0.5])

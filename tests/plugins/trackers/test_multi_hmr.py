@@ -47,7 +47,7 @@ def test_the_network_equals_the_official_one(golden, network, case):
     K = golden.value(case, "K")
     with torch.no_grad():
         features = network.backbone(golden.image(case)).permute(0, 2, 3, 1)
-        output = network(golden.image(case), K, threshold=threshold)
+        output = network.find(features, K, threshold=threshold, kernel=3)
         tokens = network.tokens(features, K, output.image, *output.cell.unbind(-1))
         depth = network.decode(tokens, K[output.image, 0, 0])[2]
     assert _close(golden, f"{case}.tokens", features.flatten(1, 2))

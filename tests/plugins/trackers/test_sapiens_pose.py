@@ -89,15 +89,28 @@ def estimator():
     return SapiensPoseEstimator(size="0.3b", weights="random", depth=1)
 
 
-def test_no_box_means_the_whole_picture(estimator):
+def test_no_box_means_the_whole_picture(estimator, monkeypatch):
     portrait = Portrait(torch.rand(3, 128, 96), torch.ones(1, 128, 96))
+    crops = []
+
+    def blobs(crop):
+        crops.append(crop[0])
+        return _blob(95.5, 127.5).expand(1, 308, -1, -1)
+
+    monkeypatch.setattr(estimator, "network", blobs)
     (whole,) = estimator(portrait, Cues())
     margin = torch.tensor([96.0, 128.0]) * (1 - 1 / 1.25) / 2
     inner = torch.cat([margin, torch.tensor([96.0, 128.0]) - margin])
-    (boxed,) = estimator(portrait, Cues(person=inner))
-    torch.testing.assert_close(
-        whole.keypoints["sapiens308"], boxed.keypoints["sapiens308"], atol=0.05, rtol=0
-    )
+    (boxed,) = estimator(portrait, Cues(person=inner))  # grows by a quarter
+    torch.testing.assert_close(crops[0], crops[1], atol=1e-3, rtol=0)
+    middle = whole.keypoints["sapiens308"][:, :2]
+    torch.testing.assert_close(middle, torch.tensor([[48.0, 64]]).expand(308, -1))
+    # The released scripts' normalisation, at a pixel of the picture that the crop hits.
+    matrix = plugin.crop_from_picture(torch.tensor([0.0, 0, 96, 128]))
+    x, y = (matrix @ torch.tensor([40.5, 60.5, 1]))[:2].int().tolist()
+    grey = crops[0][:, y, x] * torch.tensor([58.5, 57, 57.5]) + torch.tensor([123.5, 116.5, 103.5])
+    assert (grey / 255 - portrait.rgb[:, 60, 40]).abs().max() < 0.15
+    assert boxed.parts == {}
 
 
 @pytest.mark.parametrize("nested", [False, True])

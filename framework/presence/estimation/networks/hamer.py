@@ -44,6 +44,13 @@ class Hamer(nn.Module):
         head_depth: blocks of the head; the released network has 6.
     """
 
+    pose: nn.Linear
+    betas: nn.Linear
+    camera: nn.Linear
+    mean_pose: Tensor
+    mean_betas: Tensor
+    mean_camera: Tensor
+
     def __init__(self, depth: int = 32, head_depth: int = 6) -> None:
         super().__init__()
         self.backbone = PoseViT(1280, depth, 16)

@@ -65,6 +65,19 @@ class MultiHmr(nn.Module):
         head_depth: blocks of the token decoder.
     """
 
+    pose: nn.Linear
+    betas: nn.Linear
+    camera: nn.Linear
+    expression: nn.Linear
+    mean_pose: Tensor
+    mean_betas: Tensor
+    mean_camera: Tensor
+    mean_expression: Tensor
+    query_row: Tensor
+    query_column: Tensor
+    value_row: Tensor
+    value_column: Tensor
+
     def __init__(
         self,
         width: int,
@@ -108,8 +121,11 @@ class MultiHmr(nn.Module):
             threshold: of a detection's score.
             kernel: side of the window (patches) within which a score has to be the largest.
         """
-        maps = self.backbone(images)  # [B C g g]
-        features = maps.permute(0, 2, 3, 1)  # [B g g C]
+        features = self.backbone(images).permute(0, 2, 3, 1)
+        return self.find(features, K, threshold=threshold, kernel=kernel)
+
+    def find(self, features: Tensor, K: Tensor, *, threshold: float, kernel: int) -> MultiHmrOutput:
+        """Finds everybody in the backbone's features [B g g C]; see `forward`."""
         scores = self.scores(features)
         image, row, column = peaks(scores, threshold, kernel).unbind(-1)
         tokens = self.tokens(features, K, image, row, column)
