@@ -8,11 +8,12 @@ from torch import Tensor
 
 from presence.estimation.checkpoints import read_released
 from presence.estimation.networks.multi_hmr import (
+    FOV,
     MultiHmr,
     MultiHmrOutput,
-    default_focal,
     load_multi_hmr,
 )
+from presence.estimation.weak_perspective import picture_camera
 from presence.geometry import matrix_to_axis_angle
 from presence.interfaces import Estimator
 from presence.models.weight_files import find_weights
@@ -61,7 +62,8 @@ class MultiHmrEstimator(Estimator):
     def __call__(self, portrait: Portrait, cues: Cues) -> tuple[Estimate, ...]:
         """Estimates everybody whose head is found."""
         height, width = portrait.size
-        K = picture_matrix(width, height) if cues.K is None else cues.K.float().cpu()
+        known = None if cues.K is None else cues.K.cpu()
+        camera = picture_camera(width, height, K=known, fov=FOV)
         side = self.network.side
         square, square_from_picture = padded(portrait.rgb.float().cpu(), side)
         mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
@@ -69,20 +71,13 @@ class MultiHmrEstimator(Estimator):
         with torch.no_grad():
             output = self.network(
                 inputs.to(self.device),
-                (square_from_picture @ K)[None].to(self.device),
+                (square_from_picture @ camera.K)[None].to(self.device),
                 threshold=self.threshold,
                 kernel=self.kernel,
             )
         output = MultiHmrOutput(**{name: value.cpu() for name, value in vars(output).items()})
-        camera = Camera(K, torch.eye(4), width, height)
         order = output.scores.argsort(descending=True, stable=True)
         return tuple(person_of(output, int(number), camera, cues) for number in order)
-
-
-def picture_matrix(width: int, height: int) -> Tensor:
-    """Returns K [3 3] px of 60 degrees across the longer side."""
-    focal = default_focal(max(width, height))
-    return torch.tensor([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1.0]])
 
 
 def padded(image: Tensor, side: int) -> tuple[Tensor, Tensor]:

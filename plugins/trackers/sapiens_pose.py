@@ -17,12 +17,13 @@ from presence.estimation.networks.sapiens_pose import (
     SapiensPose,
     load_sapiens_pose,
 )
+from presence.estimation.weak_perspective import picture_camera
 from presence.estimation.windows import warped, widened
 from presence.interfaces import Estimator
 from presence.models.pretrained import check_choice
 from presence.models.weight_files import find_weights
 from presence.registry import ESTIMATORS
-from presence.structures import BodyParams, Camera, Cues, Estimate, Portrait, focal_from_fov
+from presence.structures import BodyParams, Cues, Estimate, Portrait
 
 # The released scripts normalise by these, of 255 (the training configs by 123.675 and so on).
 MEAN, STD = (123.5, 116.5, 103.5), (58.5, 57.0, 57.5)
@@ -71,13 +72,12 @@ class SapiensPoseEstimator(Estimator):
         with torch.no_grad():
             heatmaps = self.network(((crop - mean) / std)[None].to(self.device))[0].cpu()
         points = points_of(heatmaps, box)
-        focal = focal_from_fov(FOV, max(width, height))
-        K = torch.tensor([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1.0]])
+        K = None if cues.K is None else cues.K.cpu()
         empty = BodyParams(torch.zeros(0), torch.zeros(0), torch.zeros(55, 3), torch.zeros(3))
         return (
             Estimate(
                 empty,
-                Camera(K if cues.K is None else cues.K.float().cpu(), torch.eye(4), width, height),
+                picture_camera(width, height, K=K, fov=FOV),
                 keypoints=dict(sapiens308=points, **hands_of(points)),
                 estimator=self.name,
             ),

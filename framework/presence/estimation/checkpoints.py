@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import types
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,11 @@ def read_released(path: str | Path, *, entry: str = "state_dict") -> dict[str, T
     stand_in.__dict__.update(Unpickler=_Unpickler, load=lambda f, **_: _Unpickler(f).load())
     try:
         content = torch.load(
-            path, map_location="cpu", weights_only=False, pickle_module=stand_in, mmap=True
+            path,
+            map_location="cpu",
+            weights_only=False,
+            pickle_module=stand_in,
+            mmap=zipfile.is_zipfile(path),
         )
     except (pickle.UnpicklingError, RuntimeError, EOFError, TypeError, ValueError) as error:
         raise AssetError(f"{path} is not a readable weight file ({error})") from error

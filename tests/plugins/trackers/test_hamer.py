@@ -100,12 +100,14 @@ def test_released_files_load_whatever_objects_they_hold(golden, small, foreign, 
         assert torch.equal(loaded.state_dict()[name], value)
 
 
-def test_objects_of_a_file_are_never_made(tmp_path):
+@pytest.mark.parametrize("zipped", [True, False])
+def test_objects_of_a_file_are_never_made(tmp_path, zipped):
     class Bomb:
         def __reduce__(self):
             return (open, (str(tmp_path / "made"), "w"))
 
-    torch.save({"state_dict": {"w": torch.ones(2)}, "extra": Bomb()}, tmp_path / "bad.ckpt")
+    content = {"state_dict": {"w": torch.ones(2)}, "extra": Bomb()}
+    torch.save(content, tmp_path / "bad.ckpt", _use_new_zipfile_serialization=zipped)
     assert torch.equal(read_released(tmp_path / "bad.ckpt")["w"], torch.ones(2))
     assert not (tmp_path / "made").exists()
     (tmp_path / "broken.ckpt").write_bytes(b"PK\x03\x04 no zip")

@@ -17,8 +17,9 @@ from presence.estimation.networks.multi_hmr import (
     load_multi_hmr,
     official_name,
 )
+from presence.estimation.weak_perspective import picture_camera
 from presence.geometry import axis_angle_to_matrix
-from presence.structures import Camera, Cues, Portrait
+from presence.structures import Cues, Portrait
 from presence_plugins.trackers import multi_hmr as plugin
 from presence_plugins.trackers.multi_hmr import MultiHmrEstimator
 
@@ -133,7 +134,7 @@ def test_padded_pictures_show_points_where_their_camera_says(height, width):
     ramps = torch.stack([x / width, y / height, torch.ones_like(x)])
     square, matrix = plugin.padded(ramps, 224)
     points = torch.tensor([[0.3, -0.2, 4.0], [-0.5, 0.6, 3.0], [0.1, 0.7, 5.0]])  # m
-    K = plugin.picture_matrix(width, height)
+    K = picture_camera(width, height, fov=60.0).K
     seen = points / points[:, 2:] @ (matrix @ K).T
     full = points / points[:, 2:] @ K.T
     for at, place in zip(seen, full, strict=True):
@@ -163,7 +164,7 @@ def test_a_known_body_is_seen_at_the_detected_head():
         betas=torch.zeros(1, 10),
         expression=torch.zeros(1, 10),
     )
-    camera = Camera(plugin.picture_matrix(400, 600), torch.eye(4), 400, 600)
+    camera = picture_camera(400, 600, fov=60.0)
     hands = dict(left_hand=torch.full((21, 3), 0.9))
     estimate = plugin.person_of(output, 0, camera, Cues(keypoints=hands))
     pose = estimate.body.pose
