@@ -11,6 +11,8 @@ from presence.structures import (
     Avatar,
     BodyParams,
     Camera,
+    Cues,
+    Estimate,
     Fragments,
     Gaussians,
     ImageFeatures,
@@ -180,6 +182,38 @@ class Tracker(ABC):
 
         Raises:
             InputError: nobody, or nothing usable, is in the picture.
+        """
+
+
+class Estimator(ABC):
+    """One released network: a picture and cues to what it says of the people in it.
+
+    A constructor takes `weights` ("official", an entry of configs/assets.yaml, a path, or
+    "random") and reads the file at once, so that what is missing is said before work begins.
+
+    Attributes:
+        name: short name, written into reports.
+        asset: entry of configs/assets.yaml of the released file.
+        parts: parts of `PART_JOINTS` that it can estimate; empty for keypoints alone.
+        needs: cues without which it cannot run: "person" or the name of a keypoint set, and
+            "left_hand|right_hand" where one of several is enough.
+    """
+
+    name: ClassVar[str]
+    asset: ClassVar[str]
+    parts: ClassVar[tuple[str, ...]] = ()
+    needs: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def __call__(self, portrait: Portrait, cues: Cues) -> tuple[Estimate, ...]:
+        """Estimates everybody that it finds, the surest first; empty where that is nobody.
+
+        Args:
+            portrait: unbatched [3 H W]; the background is kept.
+            cues: in the portrait's pixels.
+
+        Raises:
+            InputError: a cue that it needs is missing; the message names it.
         """
 
 

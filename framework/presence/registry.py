@@ -128,6 +128,7 @@ DECODERS = Registry("decoder")
 RENDERERS = Registry("renderer")
 RASTERIZERS = Registry("rasterizer")
 TRACKERS = Registry("tracker")
+ESTIMATORS = Registry("estimator")
 BODIES = Registry("body")
 LOSSES = Registry("loss")
 MODELS = Registry("model", parent=mmengine_registry.MODELS)
@@ -144,6 +145,7 @@ ALL: dict[str, Registry] = {
         RENDERERS,
         RASTERIZERS,
         TRACKERS,
+        ESTIMATORS,
         BODIES,
         LOSSES,
         MODELS,

@@ -16,6 +16,7 @@ from presence.registry import (
     DATASETS,
     DECODERS,
     ENCODERS,
+    ESTIMATORS,
     PROJECTORS,
     RASTERIZERS,
     RENDERERS,
@@ -70,6 +71,13 @@ SMALL: dict[str, dict[str, Any]] = {
     "MixedDataset": dict(sources=[dict(type="ProceduralPeopleDataset", **PEOPLE)] * 2),
     "HeadCrops": dict(source=dict(type="ProceduralPeopleDataset", **PEOPLE), target=0.5),
     "MultiViewFolder": dict(split="all", size=48),
+}
+# Estimators cut down likewise; each entry has the options, and whether random weights find anybody.
+SMALL_ESTIMATORS: dict[str, tuple[dict[str, Any], bool]] = {
+    "HamerEstimator": (dict(depth=1), True),
+    "MultiHmrEstimator": (dict(depth=1), True),
+    "OsxEstimator": (dict(depth=1), True),
+    "SapiensPoseEstimator": (dict(size="0.3b", depth=1), True),
 }
 # Components that need what this machine may lack: name to the reason to skip.
 TOYS = "presence.testing"
@@ -199,6 +207,31 @@ def test_dataset(name, body, tmp_path):
         export_multiview(people, [1, 2], tmp_path, size=64, turns=(0.0, 90.0))
         options["root"] = str(tmp_path)
     contracts.check_dataset(DATASETS.build(dict(type=name, **options)))
+
+
+@pytest.mark.parametrize("name", _names(ESTIMATORS))
+def test_estimator(name):
+    from presence.structures import Cues, Portrait
+
+    options, found = SMALL_ESTIMATORS.get(name, ({}, True))
+    estimator = ESTIMATORS.build(dict(type=name, weights="random", **options))
+    generator = torch.Generator().manual_seed(3)
+
+    def points(count, left, top):
+        xy = torch.rand(count, 2, generator=generator) * 30 + torch.tensor([left, top])
+        return torch.cat([xy, torch.ones(count, 1)], 1)
+
+    portrait = Portrait(torch.rand(3, 120, 90, generator=generator), torch.ones(1, 120, 90))
+    cues = Cues(
+        person=torch.tensor([10.0, 8.0, 80.0, 116.0]),
+        keypoints=dict(
+            pose=points(33, 20.0, 20.0),
+            face=points(478, 30.0, 12.0),
+            left_hand=points(21, 50.0, 60.0),
+            right_hand=points(21, 10.0, 62.0),
+        ),
+    )
+    contracts.check_estimator(estimator, portrait, cues, found=found)
 
 
 @pytest.mark.slow

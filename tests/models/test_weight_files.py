@@ -168,3 +168,11 @@ def test_tensors_of_a_pth_are_mapped_not_copied(tmp_path):
 def _resident():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * 4096
+
+
+def test_a_named_entry_is_opened_and_several_entries_are_joined(tmp_path):
+    path, one = tmp_path / "net.tar", torch.ones(1)
+    torch.save({"epoch": 3, "network": {"a.b": one}, "optimizer": {"state": {}}}, path)
+    assert read_tensors(path, entry="network") == {"a.b": one}
+    torch.save({"Encoder": {"w": one}, "Regressor": {"w": one, "n": 3}, "epoch": 3}, path)
+    assert read_tensors(path) == {"Encoder.w": one, "Regressor.w": one}

@@ -36,10 +36,15 @@ def find_weights(weights: str, asset: str) -> Path:
     raise AssetError(f"weights {path} do not exist")
 
 
-def read_tensors(path: str | Path) -> dict[str, Tensor]:
+def read_tensors(path: str | Path, *, entry: str = "state_dict") -> dict[str, Tensor]:
     """Returns name to tensor from a safetensors, `.pth` or TorchScript file, mapped where it can.
 
-    A `state_dict` entry around the tensors is opened; entries beside it are ignored.
+    An entry around the tensors is opened, and what lies beside it ignored. A file of several
+    entries with tensors gives them all, as `entry.name`.
+
+    Args:
+        path: the file.
+        entry: the entry to open where there is one.
 
     Raises:
         AssetError: missing, damaged, another kind of file, or one that needs code to load.
@@ -60,7 +65,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
                 f"{path} is a compiled program (torch.export), tied to one version of torch: "
                 "use the .pth, .safetensors or TorchScript file"
             )
-    return _tensors_of(_load(path, mmap=zipped), path)
+    return _tensors_of(_load(path, mmap=zipped), path, entry)
 
 
 def fill_strictly(
@@ -173,11 +178,19 @@ def _load(path: Path, *, mmap: bool) -> Any:
         raise AssetError(f"{path} is not a readable weight file ({error})") from error
 
 
-def _tensors_of(content: Any, path: Path) -> dict[str, Tensor]:
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
+def _tensors_of(content: Any, path: Path, entry: str) -> dict[str, Tensor]:
+    if isinstance(content, dict) and isinstance(content.get(entry), dict):
+        content = content[entry]
     found = content if isinstance(content, dict) else {}
     tensors = {k: v for k, v in found.items() if isinstance(v, Tensor)}
+    if not tensors:
+        parts = {k: v for k, v in found.items() if isinstance(v, dict)}
+        tensors = {
+            f"{part}.{k}": v
+            for part, inner in parts.items()
+            for k, v in inner.items()
+            if isinstance(v, Tensor)
+        }
     if not tensors:
         raise AssetError(f"{path} holds no tensors by name")
     return tensors

@@ -3,19 +3,31 @@
 from presence.structures.base import TensorStruct, cat, stack, static, tensor
 from presence.structures.body import BodyParams, MeshTopology, ProxyMesh, Tracking
 from presence.structures.camera import Camera, focal_from_fov, intrinsics
+from presence.structures.estimate import (
+    PART_JOINTS,
+    Cues,
+    Estimate,
+    PartEstimate,
+    PartModel,
+)
 from presence.structures.gaussians import Avatar, FeatureGaussians, Gaussians, SurfaceBinding
 from presence.structures.image import Fragments, ImageFeatures, Portrait, Rendering, UVFeatures
 from presence.structures.sample import TrainSample, View
 
 __all__ = [
+    "PART_JOINTS",
     "Avatar",
     "BodyParams",
     "Camera",
+    "Cues",
+    "Estimate",
     "FeatureGaussians",
     "Fragments",
     "Gaussians",
     "ImageFeatures",
     "MeshTopology",
+    "PartEstimate",
+    "PartModel",
     "Portrait",
     "ProxyMesh",
     "Rendering",

@@ -7,13 +7,10 @@ The rule of the weights is in tests/data/encoders/README.md; inputs follow it un
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import torch
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "encoders"))
 from official_weights import draw
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "decoders"

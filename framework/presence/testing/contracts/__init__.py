@@ -6,6 +6,7 @@ Each raises `ContractError`, which names the component, what was expected and wh
 from presence.testing.contracts.bodies import check_body
 from presence.testing.contracts.common import ContractError
 from presence.testing.contracts.datasets import check_dataset
+from presence.testing.contracts.estimators import check_estimator
 from presence.testing.contracts.networks import check_decoder, check_encoder, check_projector
 from presence.testing.contracts.rasterizers import check_rasterizer
 from presence.testing.contracts.renderers import check_renderer
@@ -17,6 +18,7 @@ __all__ = [
     "check_dataset",
     "check_decoder",
     "check_encoder",
+    "check_estimator",
     "check_projector",
     "check_rasterizer",
     "check_renderer",

@@ -1,0 +1,1 @@
+"""What adapters of released estimators share: crops, cameras, rotations, loading, head networks."""

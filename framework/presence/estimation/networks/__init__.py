@@ -1,0 +1,1 @@
+"""Released estimator networks, rebuilt for inference only and filled from their own files."""

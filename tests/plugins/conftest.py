@@ -1,0 +1,1 @@
+"""Its presence makes `official_weights`, beside it, importable from every folder below."""
