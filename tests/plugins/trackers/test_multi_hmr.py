@@ -147,6 +147,19 @@ def test_padded_pictures_show_points_where_their_camera_says(height, width):
     assert (matrix @ K)[:2, 2] == pytest.approx([112, 112], abs=0.51)
 
 
+@pytest.mark.parametrize("side", [672, 224])
+def test_padded_photographs_are_pillows(side):
+    from PIL import Image, ImageOps
+    from skimage import data
+
+    pixels = data.astronaut()[:, :400]
+    fitted = ImageOps.contain(Image.fromarray(pixels), (side, side))
+    expected = torch.tensor(list(ImageOps.pad(fitted, (side, side)).tobytes())) / 255
+    image = torch.from_numpy(pixels.copy()).permute(2, 0, 1) / 255
+    error = (plugin.padded(image, side)[0] - expected.view(side, side, 3).permute(2, 0, 1)).abs()
+    assert error.mean() < 0.3 / 255 and error.max() < 8 / 255
+
+
 def test_a_known_body_is_seen_at_the_detected_head():
     from presence.registry import BODIES
 
