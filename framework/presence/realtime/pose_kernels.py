@@ -117,13 +117,13 @@ def chain_joints(
         tl.debug_barrier()
         up = tl.load(ancestors + step * LANES + lane)
         has = up >= 0
-        A, B, C, D, E, F, G, H, I, X, Y, Z = _load_affine(here, tl.maximum(up, 0), has)
+        A, B, C, D, E, F, G, H, L, X, Y, Z = _load_affine(here, tl.maximum(up, 0), has)
         na, nb, nc = A * a + B * d + C * g, A * b + B * e + C * h, A * c + B * f + C * i
         nd, ne, nf = D * a + E * d + F * g, D * b + E * e + F * h, D * c + E * f + F * i
-        ng, nh, ni = G * a + H * d + I * g, G * b + H * e + I * h, G * c + H * f + I * i
+        ng, nh, ni = G * a + H * d + L * g, G * b + H * e + L * h, G * c + H * f + L * i
         nx = A * tx + B * ty + C * tz + X
         ny = D * tx + E * ty + F * tz + Y
-        nz = G * tx + H * ty + I * tz + Z
+        nz = G * tx + H * ty + L * tz + Z
         a, b, c = tl.where(has, na, a), tl.where(has, nb, b), tl.where(has, nc, c)
         d, e, f = tl.where(has, nd, d), tl.where(has, ne, e), tl.where(has, nf, f)
         g, h, i = tl.where(has, ng, g), tl.where(has, nh, h), tl.where(has, ni, i)
@@ -194,12 +194,12 @@ def skin_vertices(
     for k in range(INFLUENCES):
         joint = tl.load(joint_ids + vertex * INFLUENCES + k, mask=valid, other=0)
         weight = tl.load(joint_weights + vertex * INFLUENCES + k, mask=valid, other=0.0)
-        A, B, C, D, E, F, G, H, I, X, Y, Z = _load_affine(
+        A, B, C, D, E, F, G, H, L, X, Y, Z = _load_affine(
             transforms, body * joint_count + joint, valid
         )
         a, b, c, x = a + weight * A, b + weight * B, c + weight * C, x + weight * X
         d, e, f, y = d + weight * D, e + weight * E, f + weight * F, y + weight * Y
-        g, h, i, z = g + weight * G, h + weight * H, i + weight * I, z + weight * Z
+        g, h, i, z = g + weight * G, h + weight * H, i + weight * L, z + weight * Z
     row = body * vertices + vertex
     px, py, pz = _load3(rest, row, valid)
     qx = a * px + b * py + c * pz + x
