@@ -57,8 +57,10 @@ def some_sample(body: Any, size: int, batch: int, device: Any) -> TrainSample:
     rgb = torch.rand(batch, 3, size, size, generator=generator).to(device)
     alpha = torch.ones(batch, 1, size, size, device=device)
     camera = whole_body(body, size, batch, device)
-    views = [View(Portrait(rgb, alpha), some_pose(body, batch, device, s), camera) for s in (1, 2)]
-    return TrainSample(*views, torch.zeros(batch, dtype=torch.int64, device=device))
+    portrait = Portrait(rgb, alpha)
+    reference = View(portrait, some_pose(body, batch, device, 1), camera)
+    target = View(portrait, some_pose(body, batch, device, 2), camera)
+    return TrainSample(reference, target, torch.zeros(batch, dtype=torch.int64, device=device))
 
 
 def dense_avatar(body: Any, surface: Any, points: int, device: Any) -> Avatar:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from presence.engine.loops import total_loss
 from presence.engine.optim import PrecisionOptimWrapper, build_optimizer
@@ -61,8 +61,7 @@ def train_stages(
     """
     settings = TrainSettings.from_config(config)
     model.train()
-    if not all(torch.isfinite(torch.tensor(w)) for w in _drop_lpips(model, device, say)):
-        raise ValueError("weights of the image loss should be finite")
+    _drop_lpips(model, device, say)
     sample = some_sample(model.body, size, batch, device)
     wrapper = PrecisionOptimWrapper(
         build_optimizer(model, settings.optimizer),
@@ -79,11 +78,21 @@ def train_stages(
             yield _step(f"step, {name}", model, wrapper, sample, device, repeats)
         finally:
             model.encoder = live
-    yield _decoder(model, wrapper, sample, known, device, repeats)
+    yield _decoder("decoder, both ways", model, wrapper, sample, known, device, repeats)
+    if device.type == "cuda":
+        from presence.realtime.reconstruction import compile_blocks
+
+        compile_blocks(model.decoder)  # in place: what follows runs compiled
+        model.encoder = known
+        try:
+            yield _decoder("decoder, compiled", model, wrapper, sample, known, device, repeats)
+            yield _step("step, known, compiled", model, wrapper, sample, device, repeats)
+        finally:
+            model.encoder = live
 
 
-def _drop_lpips(model: Any, device: torch.device, say: Callable) -> list[float]:
-    """Leaves LPIPS out where its trunk is missing; returns the weights of the image loss."""
+def _drop_lpips(model: Any, device: torch.device, say: Callable) -> None:
+    """Leaves LPIPS out where its trunk is missing, and says so."""
     from presence.evaluation.lpips_net import get_lpips
 
     weights = getattr(model.reconstruction, "weights", {})
@@ -92,7 +101,6 @@ def _drop_lpips(model: Any, device: torch.device, say: Callable) -> list[float]:
         if network is None:
             say(f"  the step is without LPIPS: {reason}")
             weights["lpips"] = 0.0
-    return list(weights.values())
 
 
 def _step(
@@ -104,7 +112,7 @@ def _step(
         wrapper.update_params(total_loss(terms)[0])
 
     wrapper.initialize_count_status(model, 0, 10**6)
-    flops = count_flops(step)
+    flops = _counted(step)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     timing = measure(step, device, repeats=repeats)
@@ -116,6 +124,7 @@ def _step(
 
 
 def _decoder(
+    name: str,
     model: Any,
     wrapper: Any,
     sample: Any,
@@ -140,11 +149,12 @@ def _decoder(
         values = (out.means, out.quaternions, out.scales, out.opacities, out.colors)
         torch.autograd.grad(sum(v.float().mean() for v in values), parameters, allow_unused=True)
 
-    flops = count_flops(both_ways)
+    flops = _counted(both_ways)
     timing: Timing = measure(both_ways, device, repeats=repeats)
-    return Stage("train", "decoder, both ways", timing, flops, 0.0, dict(batch=len(view.body.pose)))
+    return Stage("train", name, timing, flops, 0.0, dict(batch=len(view.body.pose)))
 
 
-def parameters_of(module: nn.Module) -> int:
-    """Returns how many trained numbers a module has."""
-    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+def _counted(function: Callable[[], Any]) -> float:
+    """Counts operations with compilation switched off: the counter sees torch's operations."""
+    with torch.compiler.set_stance("force_eager"):
+        return count_flops(function)

@@ -6,8 +6,9 @@ import logging
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from presence.bodies import Body
 from presence.errors import PresenceError
 from presence.pipeline.player import check_fit
 from presence.realtime.binning import bin_gaussians
@@ -64,7 +65,7 @@ class AnimationSession:
     def __init__(
         self,
         avatar: Avatar,
-        body: nn.Module,
+        body: Body,
         camera: Camera,
         *,
         batch: int = 1,
@@ -79,7 +80,7 @@ class AnimationSession:
                 f"an AnimationSession needs an avatar on a CUDA device, got {avatar.device}; "
                 "AvatarPlayer draws anywhere"
             )
-        check_fit(avatar, body)  # type: ignore[arg-type]
+        check_fit(avatar, body)
         problem = gsplat_problem()
         if problem:
             raise PresenceError(f"gsplat cannot be used: {problem}")
@@ -100,7 +101,10 @@ class AnimationSession:
         def many(value: Tensor) -> Tensor:
             return value.float().expand(self.batch, *value.shape).contiguous()
 
-        self._params = avatar.body.map(many)
+        own = avatar.body
+        missing = self.poser.body.num_expression - own.expression.shape[-1]
+        own = own.replace(expression=torch.nn.functional.pad(own.expression, (0, missing)))
+        self._params = own.map(many)
         self._K = camera.K.float().expand(self.batch, 3, 3).contiguous()
         self._view = camera.cam_from_world.float().expand(self.batch, 4, 4).contiguous()
         canonical = avatar.canonical

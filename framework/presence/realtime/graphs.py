@@ -82,11 +82,11 @@ def kept_constants() -> Iterator[None]:
             _constants[key] = original(self, data)
         return _constants[key].clone()
 
-    torch.Tensor.new_tensor = kept  # type: ignore[method-assign]
+    torch.Tensor.new_tensor = kept  # type: ignore[assignment, method-assign]
     try:
         yield
     finally:
-        torch.Tensor.new_tensor = original  # type: ignore[method-assign]
+        torch.Tensor.new_tensor = original  # type: ignore[assignment, method-assign]
 
 
 _constants: dict[Any, Tensor] = {}

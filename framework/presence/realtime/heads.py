@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -37,8 +39,7 @@ class FusedHeads(nn.Module):
         reason = unsuitable(mlps)
         if reason:
             raise ValueError(f"these heads cannot be fused: {reason}")
-        first = [mlp[0] for mlp in mlps.values()]
-        last = [mlp[2] for mlp in mlps.values()]
+        first, last = _layers(mlps)
         self.names = list(mlps)
         self.sizes = [layer.out_features for layer in last]
         self.channels = first[0].in_features
@@ -88,6 +89,12 @@ class FusedHeads(nn.Module):
         return {n: p.unflatten(0, texels.shape[:-1]) for n, p in zip(self.names, pieces)}
 
 
+def _layers(mlps: nn.ModuleDict) -> tuple[list[nn.Linear], list[nn.Linear]]:
+    """The first and the last layers of heads that `unsuitable` found nothing wrong with."""
+    first: list[Any] = [mlp[0] for mlp in mlps.values()]  # type: ignore[index]
+    return first, [mlp[2] for mlp in mlps.values()]  # type: ignore[index, misc]
+
+
 def unsuitable(mlps: object) -> str | None:
     """Returns why heads cannot be fused, None if they can."""
     if not isinstance(mlps, nn.ModuleDict) or not len(mlps):
@@ -96,10 +103,13 @@ def unsuitable(mlps: object) -> str | None:
     for name, mlp in mlps.items():
         if not isinstance(mlp, nn.Sequential) or tuple(map(type, mlp)) != kinds:
             return f"{name} is not Linear, SiLU, Linear"
-        if mlp[0].out_features % CHUNK or mlp[0].bias is None or mlp[2].bias is None:
-            return f"{name} has no bias, or a hidden width that is no multiple of {CHUNK}"
-    if len({mlp[0].in_features for mlp in mlps.values()}) > 1:
+    first, last = _layers(mlps)
+    if any(layer.bias is None for layer in (*first, *last)):
+        return "one has no bias"
+    if any(layer.out_features % CHUNK for layer in first):
+        return f"a hidden width is no multiple of {CHUNK}"
+    if len({layer.in_features for layer in first}) > 1:
         return "their inputs differ in width"
-    if sum(mlp[2].out_features for mlp in mlps.values()) > OUTPUTS:
+    if sum(layer.out_features for layer in last) > OUTPUTS:
         return f"more than {OUTPUTS} outputs together"
     return None

@@ -10,6 +10,7 @@ from types import ModuleType
 import torch
 from torch import Tensor, nn
 
+from presence.bodies import Body
 from presence.errors import AssetError
 from presence.structures import Avatar, BodyParams, Gaussians, ProxyMesh
 
@@ -111,7 +112,7 @@ class BodyPoser(nn.Module):
     joint_weights: Tensor
     ancestors: Tensor
 
-    def __init__(self, body: nn.Module, betas: Tensor) -> None:
+    def __init__(self, body: Body, betas: Tensor) -> None:
         super().__init__()
         self.body = body
         with torch.no_grad():

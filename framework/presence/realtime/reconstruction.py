@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from presence.models.avatar_model import AvatarModel
@@ -60,9 +60,8 @@ class ReconstructionSession:
         self._single = not portrait.batch_shape
         if self._single:
             portrait, body, camera = portrait.unsqueeze(), body.unsqueeze(), camera.unsqueeze()
-        self.portrait, self.body, self.camera = (
-            struct.map(lambda t: t.float().clone()) for struct in (portrait, body, camera)
-        )
+        self.portrait = portrait.map(_own)
+        self.body, self.camera = body.map(_own), camera.map(_own)
         self.model = for_inference(model, compile=compile, notes=self.notes)
         self.attention = self._fastest_attention()
         with kept_constants():
@@ -164,6 +163,10 @@ def compile_blocks(model: nn.Module, *, mode: CompileMode = "default") -> int:
     return count
 
 
+def _own(value: Tensor) -> Tensor:
+    return value.float().clone()
+
+
 def _to_bf16(layer: nn.Module) -> None:
     for name, value in _own_parameters(layer):
         if value.dtype == torch.float32:
@@ -175,7 +178,7 @@ def _own_parameters(layer: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     yield from list(layer.named_parameters(recurse=False))
 
 
-def _time_attention(q: torch.Tensor) -> float:
+def _time_attention(q: Tensor) -> float:
     start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     for _ in range(3):
         nn.functional.scaled_dot_product_attention(q, q, q)
