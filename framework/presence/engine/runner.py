@@ -198,7 +198,9 @@ class AvatarRunner(Runner):
         ids = [self.process.device.index] if self.process.device.type == "cuda" else None
         with warnings.catch_warnings():  # newer torch is about to rename the argument
             warnings.simplefilter("ignore", FutureWarning)
-            return DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)
+            return DistributedDataParallel(
+                model, device_ids=ids, broadcast_buffers=False, gradient_as_bucket_view=True
+            )
 
     def set_randomness(self, seed: int, **unused: Any) -> None:
         """Seeds this process; the loop seeds every iteration again."""
