@@ -42,9 +42,7 @@ def config(batch_size, *, accumulate=2, iterations=8, **more):
         warmup=0,
         shape="constant",
     )
-    return toy_config(
-        schedule=schedule, model=dict(noise=0.0), validation=dict(interval=0), **more
-    )
+    return toy_config(schedule=schedule, model=dict(noise=0.0), validation=dict(interval=0), **more)
 
 
 @pytest.fixture(scope="module")

@@ -85,6 +85,24 @@ def check_points(batch, points, device):
         assert torch.equal(found.colors, wanted.colors)
 
 
+@torch.no_grad()
+def check_kept(device):
+    """Gaussians that keep their orientation still turn their offset."""
+    avatar, mesh = make_avatar((2,), 60, device)
+    keep = (torch.arange(60) % 3 == 0).to(device)
+
+    class Kept:  # an avatar with one field more
+        canonical, binding, rotate_with_skin = avatar.canonical, avatar.binding, True
+        batch_shape, keep_orientation = avatar.batch_shape, keep
+
+    found, turned = pose_fused(Kept, mesh), pose_fused(avatar, mesh)
+    assert torch.equal(found.means, turned.means)
+    assert torch.equal(found.quaternions[:, ~keep], turned.quaternions[:, ~keep])
+    torch.testing.assert_close(
+        found.quaternions[:, keep], avatar.canonical.quaternions[:, keep], atol=1e-6, rtol=0
+    )
+
+
 CASES = [((), 130), ((1,), 1), ((2, 2), 77)]
 
 
@@ -99,6 +117,7 @@ def test_points_on_the_gpu(batch, points):
 @pytest.mark.gpu
 def test_body_on_the_gpu():
     check_body("cuda")
+    check_kept("cuda")
 
 
 @needs_gpu
@@ -116,7 +135,7 @@ def test_pose_takes_the_kernel_only_without_gradients():
 def test_in_the_interpreter():
     run_interpreted(
         "import test_fused_posing as tests\n"
-        "tests.check_body('cpu')\n"
+        "tests.check_body('cpu'); tests.check_kept('cpu')\n"
         "for case in tests.CASES: tests.check_points(*case, 'cpu')"
     )
 

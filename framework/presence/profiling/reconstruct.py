@@ -9,7 +9,7 @@ import torch
 
 from presence.profiling.counting import count_flops, memory_peak, size_of
 from presence.profiling.report import Stage
-from presence.profiling.scene import some_sample
+from presence.profiling.scene import also, some_sample
 from presence.profiling.timing import measure
 
 
@@ -69,7 +69,7 @@ def _eager(model: Any, view: Any, device: torch.device, repeats: int) -> Iterato
         features = uv
 
     def decode() -> Any:
-        return model.decoder(features, canonical, body, camera)
+        return model.decoder(features, canonical, body, camera, **also(model, portrait, mesh))
 
     moved = size_of([features, decode().canonical, *model.decoder.parameters()])
     yield timed("decode", decode, count_flops(decode), moved)
@@ -103,9 +103,8 @@ def _session(
     timing = measure(lambda: session(*inputs), device, repeats=repeats)
     facts = dict(compile=compile, peak_gb=(memory_peak(device) or 0) / 1e9)
     yield Stage("reconstruct", "whole, session", timing, flops, 0.0, facts)
-    with torch.no_grad(), _networks(device):
-        with _attention(session):
-            yield from _inner(session, session.model, device, repeats, timing.seconds)
+    with session.running():
+        yield from _inner(session, session.model, device, repeats, timing.seconds)
 
 
 def _inner(
@@ -123,17 +122,12 @@ def _inner(
             image = features
             features = fast.projector(image, portrait, mesh, camera)
             stages["project"] = lambda: fast.projector(image, portrait, mesh, camera)
-        stages["decode"] = lambda: fast.decoder(features, canonical, body, camera)
+        stages["decode"] = lambda: fast.decoder(
+            features, canonical, body, camera, **also(fast, portrait, mesh)
+        )
         stages["bodies"] = lambda: (fast.canonical_mesh(body), fast.pose_body(body))
         for name, function in stages.items():
             recorded = Recorded(function)
             timing = measure(recorded, device, repeats=repeats)
             facts = dict(share_of_whole=timing.seconds / whole, graph=recorded.problem or "yes")
             yield Stage("session", name, timing, 0.0, 0.0, facts)
-
-
-def _attention(session: Any) -> Any:
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
-    order = [session.attention, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-    return sdpa_kernel(order, set_priority=True)

@@ -92,3 +92,9 @@ def dense_avatar(body: Any, surface: Any, points: int, device: Any) -> Avatar:
         surface.vertex_ids[chosen], surface.barycentrics[chosen], surface.uv[chosen]
     )
     return Avatar(gaussians, params, whole_body(body, 512, 1, device)[0], binding)
+
+
+def also(model: Any, portrait: Portrait, posed: Any) -> dict[str, Any]:
+    """Returns what a decoder asks for besides features: the portrait, the posed mesh."""
+    wanted = getattr(model.decoder, "also", ())
+    return {k: v for k, v in dict(portrait=portrait, posed=posed).items() if k in wanted}

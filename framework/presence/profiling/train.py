@@ -14,7 +14,7 @@ from presence.engine.settings import TrainSettings
 from presence.interfaces import Encoder
 from presence.profiling.counting import count_flops, memory_peak
 from presence.profiling.report import Stage
-from presence.profiling.scene import some_sample
+from presence.profiling.scene import also, some_sample
 from presence.profiling.timing import Timing, measure
 from presence.structures import ImageFeatures, Portrait, UVFeatures
 
@@ -141,10 +141,11 @@ def _decoder(
             features = model.projector(features, view.portrait, mesh, view.camera)
             assert isinstance(features, UVFeatures)
     parameters = [p for p in model.decoder.parameters() if p.requires_grad]
+    more = also(model, view.portrait, mesh)
 
     def both_ways() -> None:
         with wrapper.optim_context(model):
-            avatar = model.decoder(features, canonical, view.body, view.camera)
+            avatar = model.decoder(features, canonical, view.body, view.camera, **more)
         out = avatar.canonical
         values = (out.means, out.quaternions, out.scales, out.opacities, out.colors)
         torch.autograd.grad(sum(v.float().mean() for v in values), parameters, allow_unused=True)

@@ -247,14 +247,16 @@ def _side(dot):
 
 @triton.jit(do_not_specialize=SIZES)
 def pose_points(
-    rows, vertex_ids, barycentrics, offsets, orientations, means, quaternions,
-    vertices, points, canonical_rows, ROTATE: tl.constexpr, BLOCK: tl.constexpr,
+    rows, vertex_ids, barycentrics, offsets, orientations, keep, means, quaternions,
+    vertices, points, canonical_rows,
+    ROTATE: tl.constexpr, KEEP: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Carries canonical Gaussians along with the vertices that they are bound to.
 
     Grid: (blocks of points, frames). Shapes: `rows` [B V 8], `vertex_ids` [N 3] int, `barycentrics`
-    [N 3], `offsets` [B or 1, N 3], `orientations` [B or 1, N 4], out `means` [B N 3],
-    `quaternions` [B N 4]. `canonical_rows` is N where every frame has its own avatar, else 0.
+    [N 3], `offsets` [B or 1, N 3], `orientations` [B or 1, N 4], `keep` [N] uint8 (with KEEP: not
+    0 where only the offset turns), out `means` [B N 3], `quaternions` [B N 4].
+    `canonical_rows` is N where every frame has its own avatar, else 0.
     """
     frame = tl.program_id(1)
     point = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
@@ -293,6 +295,13 @@ def pose_points(
             oy + w * uy + (z * ux - x * uz),
             oz + w * uz + (x * uy - y * ux),
         )
+        if KEEP:
+            # The identity in the blended rotation's place.
+            kept = tl.load(keep + point, mask=valid, other=0) != 0
+            w = tl.where(kept, 1.0, w)
+            x = tl.where(kept, 0.0, x)
+            y = tl.where(kept, 0.0, y)
+            z = tl.where(kept, 0.0, z)
         cw, cx, cy, cz = (
             w * cw - x * cx - y * cy - z * cz,
             w * cx + x * cw + y * cz - z * cy,

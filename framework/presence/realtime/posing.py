@@ -76,6 +76,7 @@ def pose_points(avatar: Avatar, rows: Tensor, *, own: bool) -> tuple[Tensor, Ten
     batch, vertices = rows.shape[:2]
     points = canonical.means.shape[-2]
     means, quaternions = rows.new_empty(batch, points, 3), rows.new_empty(batch, points, 4)
+    keep = getattr(avatar, "keep_orientation", None)
     with on_device(rows):
         load_kernels().pose_points[(-(-points // BLOCK), batch)](
             rows,
@@ -83,12 +84,14 @@ def pose_points(avatar: Avatar, rows: Tensor, *, own: bool) -> tuple[Tensor, Ten
             binding.barycentrics.contiguous(),
             canonical.means.contiguous(),
             canonical.quaternions.contiguous(),
+            rows if keep is None else keep.contiguous().view(torch.uint8),
             means,
             quaternions,
             vertices,
             points,
             points if own else 0,
             ROTATE=avatar.rotate_with_skin,
+            KEEP=keep is not None,
             BLOCK=BLOCK,
         )
     return means, quaternions

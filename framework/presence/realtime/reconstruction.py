@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
 from collections.abc import Iterator
@@ -86,14 +87,18 @@ class ReconstructionSession:
             avatar = self._recorded()
         return avatar[0] if self._single else avatar
 
-    @torch.no_grad()
-    def _reconstruct(self) -> Avatar:
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Sets precision and attention as they are while the session works."""
         # The slower kernels stay allowed, for sequences that the chosen one cannot take.
-        others = (SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
-        with (
-            sdpa_kernel([self.attention, *others], set_priority=True),
-            torch.autocast("cuda", dtype=torch.bfloat16, cache_enabled=False),
-        ):
+        order = [self.attention, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+        # A recorded graph must not read casts that autocast keeps outside of it.
+        autocast = torch.autocast("cuda", dtype=torch.bfloat16, cache_enabled=False)
+        with torch.no_grad(), autocast, sdpa_kernel(order, set_priority=True):
+            yield
+
+    def _reconstruct(self) -> Avatar:
+        with self.running():
             return self.model.reconstruct(self.portrait, self.body, self.camera)
 
     def _fastest_attention(self) -> SDPBackend:
