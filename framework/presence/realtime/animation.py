@@ -70,7 +70,7 @@ class AnimationSession:
         *,
         batch: int = 1,
         background: Tensor | None = None,
-        headroom: float = 1.6,
+        headroom: float = 1.3,
         eps2d: float = 0.3,
         near: float = 0.01,
         graph: bool = True,
