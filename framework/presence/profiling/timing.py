@@ -45,14 +45,16 @@ def measure(
         warmups: calls before them.
         limit: seconds after which fewer calls must do; at least one is timed.
     """
-    started = time.perf_counter()
-    for _ in range(warmups):
+    spent, last = 0.0, 0.0
+    for done in range(warmups):
+        started = time.perf_counter()
         function()
         _wait(device)
-        if time.perf_counter() - started > limit:
+        last = time.perf_counter() - started
+        spent += last
+        if spent > limit and done > 0:  # the first call may compile: it tells nothing
             break
-    spent = time.perf_counter() - started
-    repeats = max(1, min(repeats, int(limit / max(spent / max(warmups, 1), 1e-9))))
+    repeats = max(1, min(repeats, int(limit / max(last, 1e-9))))
     samples = (_on_cuda if device.type == "cuda" else _on_host)(function, repeats)
     ordered = sorted(samples)
     if len(ordered) < 2:
