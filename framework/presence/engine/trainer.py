@@ -135,12 +135,15 @@ def _shared_cores(loader: Any) -> Iterator[None]:
 
 def _build_runner(config: Any, settings: TrainSettings, process: Process, folder: Path) -> Any:
     from presence.engine.runner import AvatarRunner
+    from presence.realtime.compiling import compile_blocks
 
     for key in ("model", "data"):
         if key not in config:
             raise ConfigError(f"the config has no `{key}` section")
     seed_everything(settings.seed)  # the same first weights on every process
     model: nn.Module = build_model(config["model"]).to(process.device)
+    if settings.compile:
+        _log.info("%d blocks will be compiled", compile_blocks(model))
     collaborators = data_collaborators(model, process.device, settings.workers)
     source = build_source(config, "train", **collaborators)
     if source is None:

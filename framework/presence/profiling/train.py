@@ -80,7 +80,7 @@ def train_stages(
             model.encoder = live
     yield _decoder("decoder, both ways", model, wrapper, sample, known, device, repeats)
     if device.type == "cuda":
-        from presence.realtime.reconstruction import compile_blocks
+        from presence.realtime.compiling import compile_blocks
 
         compile_blocks(model.decoder)  # in place: what follows runs compiled
         model.encoder = known

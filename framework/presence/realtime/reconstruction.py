@@ -6,22 +6,20 @@ import contextlib
 import copy
 import logging
 from collections.abc import Iterator
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from presence.models.avatar_model import AvatarModel
-from presence.models.layers import ConvBlock, TransformerBlock
+from presence.models.layers import TransformerBlock
 from presence.models.vit import ViTBlock
+from presence.realtime.compiling import CompileMode, compile_blocks
 from presence.realtime.graphs import Recorded, kept_constants
 from presence.realtime.heads import FusedHeads, unsuitable
 from presence.structures import Avatar, BodyParams, Camera, Portrait
 
 _log = logging.getLogger(__name__)
-CompileMode = Literal["none", "default", "max-autotune"]
-_REPEATED = (TransformerBlock, ViTBlock, ConvBlock)
 _TIMED = 10  # runs of each attention kernel when the fastest is chosen
 
 
@@ -151,21 +149,6 @@ def for_inference(
         count = compile_blocks(copied, mode=compile)
         notes.append(f"compiled blocks: {count} ({compile})")
     return copied
-
-
-def compile_blocks(model: nn.Module, *, mode: CompileMode = "default") -> int:
-    """Compiles a model's repeated blocks in place, one by one, so that alike ones share code.
-
-    Returns:
-        how many blocks there are.
-    """
-    options = {"max-autotune": "max-autotune-no-cudagraphs"}
-    count = 0
-    for block in model.modules():
-        if isinstance(block, _REPEATED):
-            block.compile(mode=options.get(mode), dynamic=False)
-            count += 1
-    return count
 
 
 def _own(value: Tensor) -> Tensor:
