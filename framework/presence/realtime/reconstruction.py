@@ -6,6 +6,7 @@ import contextlib
 import copy
 import logging
 from collections.abc import Iterator
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from presence.models.vit import ViTBlock
 from presence.realtime.compiling import CompileMode, compile_blocks
 from presence.realtime.graphs import Recorded, kept_constants
 from presence.realtime.heads import FusedHeads, unsuitable
+from presence.realtime.linear_gelu import fuse_gelu
 from presence.structures import Avatar, BodyParams, Camera, Portrait
 
 _log = logging.getLogger(__name__)
@@ -37,6 +39,8 @@ class ReconstructionSession:
         body: parameters, batched like the portrait.
         camera: batched like the portrait.
         compile: "max-autotune" searches for the fastest matrix products, which takes minutes.
+        gelu: "tanh" computes GELU inside the matrix product before it, in its tanh form, whose
+            error (5e-4) is of the size of bf16's; "exact" leaves it to a pass of its own.
         graph: whether to record a CUDA graph.
 
     Attributes:
@@ -51,6 +55,7 @@ class ReconstructionSession:
         camera: Camera,
         *,
         compile: CompileMode = "default",
+        gelu: Literal["exact", "tanh"] = "tanh",
         graph: bool = True,
     ) -> None:
         if portrait.device.type != "cuda":
@@ -61,7 +66,7 @@ class ReconstructionSession:
             portrait, body, camera = portrait.unsqueeze(), body.unsqueeze(), camera.unsqueeze()
         self.portrait = portrait.map(_own)
         self.body, self.camera = body.map(_own), camera.map(_own)
-        self.model = for_inference(model, compile=compile, notes=self.notes)
+        self.model = for_inference(model, compile=compile, gelu=gelu, notes=self.notes)
         self.attention = self._fastest_attention()
         with kept_constants():
             self._recorded = Recorded(self._reconstruct, graph=graph)
@@ -123,13 +128,18 @@ class ReconstructionSession:
 
 
 def for_inference(
-    model: AvatarModel, *, compile: CompileMode = "default", notes: list[str] | None = None
+    model: AvatarModel,
+    *,
+    compile: CompileMode = "default",
+    gelu: Literal["exact", "tanh"] = "exact",
+    notes: list[str] | None = None,
 ) -> AvatarModel:
     """Returns a copy that shares the model's weights and is prepared for bf16 inference.
 
     Args:
         model: stays as it is.
         compile: of the blocks that repeat.
+        gelu: see `ReconstructionSession`.
         notes: receives what was done.
     """
     notes = notes if notes is not None else []
@@ -144,6 +154,8 @@ def for_inference(
     for layer in decoder.modules():
         if isinstance(layer, nn.Linear | nn.Conv2d):
             _to_bf16(layer)
+    if gelu == "tanh":
+        notes.append(f"GELU inside matrix products (tanh form): {fuse_gelu(copied)} blocks")
     if compile != "none":
         # `compile_blocks` leaves float32 residual streams as they are: numbers do not change.
         count = compile_blocks(copied, mode=compile)
