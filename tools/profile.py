@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -41,6 +42,9 @@ def main() -> None:
         choices=["none", "default", "max-autotune"],
         help="of the reconstruction session (%(default)s)",
     )
+    parser.add_argument(
+        "--launcher", default="none", help="`pytorch` when started by torchrun (default: none)"
+    )
     args = parser.parse_intermixed_args()
 
     from presence.config import load_config
@@ -55,8 +59,9 @@ def main() -> None:
         size=args.size,
         batch=args.batch,
         compile=args.compile,
+        launcher=args.launcher,
     )
-    if args.out:
+    if args.out and int(os.environ.get("RANK", 0)) == 0:
         print(f"wrote {args.out}")
 
 

@@ -13,6 +13,7 @@ import torch
 
 from presence.engine import provenance
 from presence.engine.checkpoint import build_model
+from presence.engine.distributed import Process, start_process, stop_process
 from presence.errors import ConfigError, did_you_mean
 from presence.io.atomic import write_text
 from presence.pipeline.player import resolve_device
@@ -36,6 +37,7 @@ def profile(
     size: int | None = None,
     batch: int | None = None,
     compile: str = "default",
+    launcher: str | None = None,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Measures a config's model with random weights and made-up pictures.
@@ -52,6 +54,7 @@ def profile(
         size: side of the portraits in px; by default the data set's.
         batch: samples of a training step; by default the config's.
         compile: "none", "default" or "max-autotune", for the reconstruction session.
+        launcher: "pytorch" under torchrun: training steps exchange gradients, and process 0 speaks.
         say: receives lines of text.
 
     Returns:
@@ -68,7 +71,27 @@ def profile(
     modes = ("none", "default", "max-autotune")
     if compile not in modes:
         raise ConfigError(f"unknown compile mode `{compile}`. Available: {', '.join(modes)}.")
-    place = resolve_device(device)
+    process = start_process(str(resolve_device(device)), launcher)
+    try:
+        return _profile(config, process, iterations, out, parts, size, batch, compile, say)
+    finally:
+        stop_process(process)
+
+
+def _profile(
+    config: Any,
+    process: Process,
+    iterations: int,
+    out: str | Path | None,
+    parts: Sequence[str],
+    size: int | None,
+    batch: int | None,
+    compile: str,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    place = process.device
+    if not process.is_main:
+        out, say = None, _silent
     data = (config.get("data") or {}).get("train") or {}
     size = size or data.get("size", 512)
     batch = batch or (config.get("schedule") or {}).get("batch_size", 8)
@@ -91,6 +114,7 @@ def profile(
             device=place,
             repeats=max(3, iterations // 2),
             say=say,
+            world=process.world,
         ),
     )
     result: dict[str, Any] = dict(
@@ -109,6 +133,10 @@ def profile(
         if place.type == "cuda":
             torch.cuda.empty_cache()
     return result
+
+
+def _silent(text: str) -> None:
+    """Says nothing."""
 
 
 def _rows(part: str, run: Callable[[], Iterator[Stage]], rates: Rates) -> Iterator[dict[str, Any]]:

@@ -54,7 +54,7 @@ def measure(
         spent += last
         if spent > limit and done > 0:  # the first call may compile: it tells nothing
             break
-    repeats = max(1, min(repeats, int(limit / max(last, 1e-9))))
+    repeats = max(1, int(min(repeats, limit / max(last, 1e-9))))
     samples = (_on_cuda if device.type == "cuda" else _on_host)(function, repeats)
     ordered = sorted(samples)
     if len(ordered) < 2:

@@ -47,6 +47,7 @@ def train_stages(
     device: torch.device,
     repeats: int,
     say: Callable,
+    world: int = 1,
 ) -> Iterator[Stage]:
     """Yields the step with known features and with the live encoder, and the decoder alone.
 
@@ -54,10 +55,11 @@ def train_stages(
         model: `AvatarModel`; its weights are changed.
         config: the whole config, for optimiser and precision.
         size: side of the pictures, px.
-        batch: samples a step.
+        batch: samples a step and process.
         device: where the model lives.
         repeats: timed steps.
         say: receives lines of text.
+        world: processes that exchange gradients; all of them have to come here.
     """
     settings = TrainSettings.from_config(config)
     model.train()
@@ -75,7 +77,7 @@ def train_stages(
     for name, encoder in (("known features", known), ("live encoder", live)):
         model.encoder = encoder
         try:
-            yield _step(f"step, {name}", model, wrapper, sample, device, repeats)
+            yield _step(f"step, {name}", model, wrapper, sample, device, repeats, world)
         finally:
             model.encoder = live
     yield _decoder("decoder, both ways", model, wrapper, sample, known, device, repeats)
@@ -86,7 +88,7 @@ def train_stages(
         model.encoder = known
         try:
             yield _decoder("decoder, compiled", model, wrapper, sample, known, device, repeats)
-            yield _step("step, known, compiled", model, wrapper, sample, device, repeats)
+            yield _step("step, known, compiled", model, wrapper, sample, device, repeats, world)
         finally:
             model.encoder = live
 
@@ -104,23 +106,44 @@ def _drop_lpips(model: Any, device: torch.device, say: Callable) -> None:
 
 
 def _step(
-    name: str, model: Any, wrapper: Any, sample: Any, device: torch.device, repeats: int
+    name: str,
+    model: Any,
+    wrapper: Any,
+    sample: Any,
+    device: torch.device,
+    repeats: int,
+    world: int,
 ) -> Stage:
+    trained = _exchanging(model, device) if world > 1 else model
+
     def step() -> None:
-        with wrapper.optim_context(model):
-            terms = model(sample, mode="loss")
+        with wrapper.optim_context(trained):
+            terms = trained(sample, mode="loss")
         wrapper.update_params(total_loss(terms)[0])
 
-    wrapper.initialize_count_status(model, 0, 10**6)
+    wrapper.initialize_count_status(trained, 0, 10**6)
     flops = _counted(step)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    timing = measure(step, device, repeats=repeats)
+    # Equal numbers of steps: every process waits for the others' gradients.
+    limit = 10.0 if world == 1 else float("inf")
+    timing = measure(step, device, repeats=repeats, limit=limit)
     batch = len(sample.subject)
-    facts: dict[str, Any] = dict(batch=batch, samples_per_s=batch / timing.seconds)
+    facts: dict[str, Any] = dict(batch=batch, samples_per_s=world * batch / timing.seconds)
+    if world > 1:
+        facts["processes"] = world
     if (peak := memory_peak(device)) is not None:
         facts["peak_gb"] = peak / 1e9
     return Stage("train", name, timing, flops, 0.0, facts)
+
+
+def _exchanging(model: Any, device: torch.device) -> Any:
+    from torch.nn.parallel import DistributedDataParallel
+
+    ids = [device.index] if device.type == "cuda" else None
+    return DistributedDataParallel(
+        model, device_ids=ids, broadcast_buffers=False, gradient_as_bucket_view=True
+    )
 
 
 def _decoder(
