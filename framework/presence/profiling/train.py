@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from presence.engine.distributed import exchange_gradients
 from presence.engine.loops import total_loss
 from presence.engine.optim import PrecisionOptimWrapper, build_optimizer
 from presence.engine.settings import TrainSettings
@@ -114,7 +115,7 @@ def _step(
     repeats: int,
     world: int,
 ) -> Stage:
-    trained = _exchanging(model, device) if world > 1 else model
+    trained = exchange_gradients(model, device) if world > 1 else model
 
     def step() -> None:
         with wrapper.optim_context(trained):
@@ -135,15 +136,6 @@ def _step(
     if (peak := memory_peak(device)) is not None:
         facts["peak_gb"] = peak / 1e9
     return Stage("train", name, timing, flops, 0.0, facts)
-
-
-def _exchanging(model: Any, device: torch.device) -> Any:
-    from torch.nn.parallel import DistributedDataParallel
-
-    ids = [device.index] if device.type == "cuda" else None
-    return DistributedDataParallel(
-        model, device_ids=ids, broadcast_buffers=False, gradient_as_bucket_view=True
-    )
 
 
 def _decoder(
