@@ -12,7 +12,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("avatar", metavar="AVATAR", help="avatar.safetensors of a reconstruction")
     parser.add_argument(
-        "--motion", required=True, help="talk, walk, wave, or a motion file (.npz, SMPL-X names)"
+        "--motion",
+        required=True,
+        help="talk, walk, wave; a motion file (.npz, SMPL-X names); or another person to follow: "
+        "a tracking (.npz of tools/track.py) or a picture",
     )
     parser.add_argument("--out", required=True, metavar="VIDEO", help="such as wave.mp4")
     parser.add_argument(
@@ -28,6 +31,9 @@ def main() -> int:
         help="#rrggbb, white, black, grey or green (default: %(default)s)",
     )
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
+    parser.add_argument(
+        "--tracker", default="MediaPipeTracker", help="for a picture (default: %(default)s)"
+    )
     parser.add_argument("--body", help="body model file, where the avatar was not made with AnnyX")
     arguments = parser.parse_args()
 
@@ -43,6 +49,7 @@ def main() -> int:
         background=arguments.background,
         device=arguments.device,
         body=arguments.body,
+        tracker={"type": arguments.tracker},
     )
     print(f"{done.path}: {done.frames} frames at {done.fps:g} a second, in {done.seconds:.1f} s")
     return 0

@@ -19,6 +19,11 @@ def main() -> int:
     parser.add_argument(
         "--out", required=True, metavar="DIR", help="several pictures: one folder each in DIR"
     )
+    parser.add_argument(
+        "--blend",
+        action="store_true",
+        help="the pictures show one person: one avatar of all (the first is the main one)",
+    )
     parser.add_argument("--config", help="config file (default: the one that the weights carry)")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a config key"
@@ -42,7 +47,7 @@ def main() -> int:
     loaded = load_reconstructor(
         arguments.weights, arguments.config, arguments.set, device=arguments.device
     )
-    done, problems = reconstruct(arguments.images, arguments.out, loaded)
+    done, problems = reconstruct(arguments.images, arguments.out, loaded, blend=arguments.blend)
     for folder, report in done.items():
         print(_line(folder, report))
     for error in problems.values():

@@ -17,9 +17,15 @@ def main() -> None:
     parser.add_argument(
         "--split", default="test", help="entry of `data` in the config (default: %(default)s)"
     )
+    parser.add_argument(
+        "--multiview",
+        action="store_true",
+        help="one folder a person with front, side and back views, as MultiViewFolder reads them",
+    )
     arguments = parser.parse_args()
 
     from presence.config import load_config
+    from presence.datasets import export_source
     from presence.errors import ConfigError
     from presence.registry import DATASETS
     from presence.synthesis.export import export_people
@@ -29,9 +35,12 @@ def main() -> None:
     if arguments.split not in splits:
         known = ", ".join(sorted(splits)) or "none"
         raise ConfigError(f"config has no data split `{arguments.split}`; it has: {known}")
-    files = export_people(
-        DATASETS.build(splits[arguments.split]), arguments.subjects, arguments.out
-    )
+    source = DATASETS.build(splits[arguments.split])
+    if arguments.multiview:
+        people = export_source(source, arguments.subjects, arguments.out)
+        print(f"wrote {len(people)} people to {arguments.out}, such as {people[0]}")
+        return
+    files = export_people(source, arguments.subjects, arguments.out)
     print(f"wrote {len(files)} files to {arguments.out}, overview in {files[-1]}")
 
 

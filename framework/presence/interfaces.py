@@ -78,11 +78,14 @@ class Decoder(nn.Module, ABC):
     """Features to canonical Gaussians.
 
     Attributes:
-        needs: what `AvatarModel` must hand over besides the canonical mesh: `"uv"` for
-            features already in UV space, `"image"` for features in the image plane.
+        needs: the features that `AvatarModel` must hand over: `"uv"` for features already in UV
+            space, `"image"` for features in the image plane.
+        also: what else `forward` takes, each as a keyword argument of that name: `"portrait"`,
+            the batched `Portrait` that was encoded; `"posed"`, the body's `ProxyMesh` in it.
     """
 
     needs: ClassVar[Literal["uv", "image"]] = "uv"
+    also: ClassVar[tuple[Literal["portrait", "posed"], ...]] = ()
 
     @abstractmethod
     def forward(
@@ -91,6 +94,7 @@ class Decoder(nn.Module, ABC):
         canonical: ProxyMesh,
         body: BodyParams,
         camera: Camera,
+        **also: Portrait | ProxyMesh,
     ) -> Avatar:
         """Decodes a batch.
 
@@ -99,7 +103,30 @@ class Decoder(nn.Module, ABC):
             canonical: the person's shape without expression, in the rest pose.
             body: the person's parameters in the portrait.
             camera: the portrait's camera.
+            **also: what the class attribute `also` names, and nothing else; a decoder declares
+                them as keyword-only parameters.
         """
+
+    def finish(
+        self,
+        rendering: Rendering,
+        posed: Gaussians,
+        camera: Camera,
+        background: Tensor | None,
+        renderer: GaussianRenderer,
+    ) -> Rendering:
+        """Finishes a rendering in screen space; returned as it is unless a decoder overrides this.
+
+        Avatar files do not hold the decoder: what is animated from them is the raw rendering.
+
+        Args:
+            rendering: of `posed`, over `background`.
+            posed: `FeatureGaussians` where the decoder made such.
+            camera: of the rendering.
+            background: [3] or [B 3] colour, black if None.
+            renderer: draws further channels; see `presence.rendering.features`.
+        """
+        return rendering
 
 
 class MeshRasterizer(ABC):

@@ -25,6 +25,8 @@ class ProceduralPeopleDataset(SampleSource):
         num_subjects: length when asked by index.
         split: which range of seeds to use.
         first_seed: start elsewhere than the split does.
+        finite: batches too use the first `num_subjects` people only, over and over, instead of
+            new ones for ever; to study how much data is needed.
         size: side of the square pictures, or their (height, width), px.
         growing: (first step, side) pairs, in order: batches from that step on have that side
             instead of `size`; small pictures first learn the same for less.
@@ -50,6 +52,7 @@ class ProceduralPeopleDataset(SampleSource):
         *,
         split: Literal["train", "val", "test"] = "train",
         first_seed: int | None = None,
+        finite: bool = False,
         size: int | Sequence[int] = 384,
         growing: Sequence[Sequence[int]] = (),
         body: Body | str = "annyx",
@@ -61,7 +64,7 @@ class ProceduralPeopleDataset(SampleSource):
         device: str = "cpu",
         options: dict[str, Any] | None = None,
     ) -> None:
-        self.num_subjects = num_subjects
+        self.num_subjects, self.finite = num_subjects, finite
         self.first_seed = FIRST_SEED[split] if first_seed is None else first_seed
         self.size = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
         self.growing = [(int(first), int(side)) for first, side in growing]
@@ -107,6 +110,8 @@ class ProceduralPeopleDataset(SampleSource):
     ) -> TrainSample:
         """Makes the pairs of one training step on the device; no two steps share a person.
 
+        (Unless `finite` people have all been used.)
+
         Args:
             step: number of the step, from 0; with the other arguments it fixes the seeds.
             batch_size: pairs for this rank.
@@ -114,13 +119,27 @@ class ProceduralPeopleDataset(SampleSource):
             rank: of this process.
             world: number of processes.
         """
-        start = self.first_seed + (step * world + rank) * batch_size
-        seeds = list(range(start, start + batch_size))
+        first = (step * world + rank) * batch_size
+        return self.span(first, batch_size, device or self.device, step=step)
+
+    def span(
+        self, first: int, count: int, device: torch.device | str, *, step: int = 0
+    ) -> TrainSample:
+        """Makes pairs `first` to `first + count` - 1 of the training sequence.
+
+        Args:
+            first: position in the sequence; position 0 is the split's first seed.
+            count: pairs.
+            device: where to make them.
+            step: number of the training step, for `growing` pictures.
+        """
+        numbers = range(first, first + count)
+        seeds = [self.first_seed + (n % self.num_subjects if self.finite else n) for n in numbers]
         size = self.size
-        for first, side in self.growing:
-            if step >= first:
+        for since, side in self.growing:
+            if step >= since:
                 size = (side, side)
-        return self.people(device or self.device).generate(seeds, size=size)
+        return self.people(device).generate(seeds, size=size)
 
     def people(self, device: torch.device | str) -> ProceduralPeople:
         """Returns the generator for a device, built when first asked for."""

@@ -41,6 +41,8 @@ class DINOv2Encoder(PretrainedEncoder):
             and one more): `"default"` for their choice, block numbers from 0, or None for the
             last block's features as they are. The convolutions are trained also where the
             network is frozen.
+        joined: blocks whose normalised features are joined along the channels, in this order of
+            ascending numbers from 0, as GUAVA does with the last five; instead of `fused`.
         out_channels: C of fused features; None for the network's width.
         weights: `"official"`, an entry of configs/assets.yaml, a path, or `"random"`.
         image_size: longer side, or (height, width), of the network's input: 518 is native, LHM
@@ -59,6 +61,7 @@ class DINOv2Encoder(PretrainedEncoder):
         size: Literal["s", "b", "l", "g"] = "l",
         registers: bool = True,
         fused: Sequence[int] | Literal["default"] | None = None,
+        joined: Sequence[int] | None = None,
         out_channels: int | None = None,
         weights: str = "official",
         image_size: int | Sequence[int] = 518,
@@ -90,7 +93,9 @@ class DINOv2Encoder(PretrainedEncoder):
             frozen=frozen,
             dtype=dtype,
         )
-        self.layers = _layers(fused, depth or full_depth)
+        if joined is not None and fused is not None:
+            raise ConfigError("`fused` and `joined` exclude each other")
+        self.layers = _layers(fused if joined is None else joined, depth or full_depth)
         self.fusion: LayerFusion | None = None
         if fused is not None:
             self.fusion = LayerFusion(width, len(self.layers), out_channels or width)
@@ -98,14 +103,14 @@ class DINOv2Encoder(PretrainedEncoder):
             raise ConfigError(
                 f"out_channels={out_channels} needs `fused`: plain features are {width}"
             )
-        self.out_channels = out_channels or width
+        self.out_channels = (out_channels or width) * (1 if joined is None else len(joined))
 
     def encode(self, images: Tensor) -> Tensor:
-        """Returns the last or the fused features [B C h w]."""
+        """Returns the last, the fused or the joined features [B C h w]."""
         with self.running(images) as inputs:
             network: Any = self.trunk
             maps = network.maps(inputs, self.layers)
-        return maps[0] if self.fusion is None else self.fusion(maps)
+        return torch.cat(maps, 1) if self.fusion is None else self.fusion(maps)
 
 
 class LayerFusion(nn.Module):

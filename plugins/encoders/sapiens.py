@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
+from presence.errors import ConfigError
 from presence.models.pretrained import (
     Background,
     Precision,
@@ -48,6 +50,9 @@ class SapiensEncoder(PretrainedEncoder):
         mean: of each input channel, in 0..1.
         std: of each input channel, in 0..1.
         depth: only the first blocks, for tests and profiling; None for all.
+        states: hidden states to return one after another along the channels, in this order, in
+            place of the final features; state 0 enters the first block, state k leaves the k-th,
+            none is normalised.
     """
 
     def __init__(
@@ -62,6 +67,7 @@ class SapiensEncoder(PretrainedEncoder):
         mean: Sequence[float] = MEAN,
         std: Sequence[float] = STD,
         depth: int | None = None,
+        states: Sequence[int] | None = None,
     ) -> None:
         width, full_depth, heads = SIZES[check_choice("size", size, SIZES)]
         trunk, missing = load_trunk(
@@ -85,12 +91,29 @@ class SapiensEncoder(PretrainedEncoder):
             frozen=frozen,
             dtype=dtype,
         )
-        self.out_channels = width
+        self.states = None if states is None else tuple(int(state) for state in states)
+        last = depth or full_depth
+        if self.states is not None and not {*self.states} <= {*range(last + 1)}:
+            raise ConfigError(f"states={list(self.states)} should lie within 0..{last}")
+        self.out_channels = width * (len(self.states) if self.states else 1)
 
     def encode(self, images: Tensor) -> Tensor:
-        """Returns the final block's normalised features [B C h w]."""
+        """Returns the final block's normalised features [B C h w], or the chosen states."""
         with self.running(images) as inputs:
-            return self.trunk(inputs)
+            return self.trunk(inputs) if self.states is None else self._hidden(inputs)
+
+    def _hidden(self, images: Tensor) -> Tensor:
+        """Returns the hidden states [B states*C h w]."""
+        network: Any = self.trunk
+        assert self.states is not None
+        x = network.embed(images)
+        found = {0: x}
+        for number, block in enumerate(network.blocks[: max(self.states)], 1):
+            x = block(x)
+            if number in self.states:
+                found[number] = x
+        grid = network.grid_of(images)
+        return torch.cat([network.to_map(found[state], grid) for state in self.states], 1)
 
 
 def official_name(name: str) -> str:

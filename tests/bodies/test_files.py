@@ -193,3 +193,9 @@ def test_unknown_names_and_missing_files(tmp_path):
         load_body("annix")
     with pytest.raises(AssetError, match="does not exist"):
         load_body(tmp_path / "nothing.npz")
+
+
+def test_smplx_by_name_is_the_users_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("PRESENCE_HOME", str(tmp_path))
+    with pytest.raises(AssetError, match="SMPL-X, neutral is missing.*Get it: account at"):
+        load_body("smplx")

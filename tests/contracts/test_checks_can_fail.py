@@ -270,6 +270,22 @@ def test_broken_decoders(change, said, body, surface):
         check_decoder(_Changed(inner, change), body, features)
 
 
+def test_a_decoder_that_finishes_pictures_of_another_size_is_found(body, surface):
+    from presence.structures import UVFeatures
+
+    class Cropping(_Changed):
+        def finish(self, rendering, posed, camera, background, renderer):
+            return rendering.map(lambda value: value[..., 1:, :])
+
+    maps, seen = torch.rand(2, 3, 64, 64), torch.ones(2, 1, 64, 64)
+    features = UVFeatures(maps, seen, maps, seen, maps, seen)
+    inner = DECODERS.build(dict(type="CopyDecoder"), body=body, surface=surface)
+    cropping = Cropping(inner, lambda gaussians: gaussians)
+    cropping.bias = nn.Parameter(torch.zeros(()))  # something to train
+    with pytest.raises(ContractError, match="keep the picture's size"):
+        check_decoder(cropping, body, features)
+
+
 class _Altered:
     """A body with some of its attributes replaced."""
 

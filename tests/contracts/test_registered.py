@@ -26,17 +26,50 @@ from presence.structures import ImageFeatures, UVFeatures
 CHANNELS = 6
 # Released networks cut to a block or two, with random weights instead of their files.
 RELEASED = dict(weights="random", image_size=112, dtype="float32", frozen=False)
+COMPACT: dict[str, Any] = dict(
+    type="CompactEncoder",
+    widths=(8, 16, 24),
+    conv_blocks=(1, 1),
+    attention_blocks=1,
+    heads=2,
+    out_channels=CHANNELS,
+)
+PEOPLE: dict[str, Any] = dict(num_subjects=3, split="test", size=48)
 SMALL: dict[str, dict[str, Any]] = {
-    "CompactEncoder": dict(
-        widths=(8, 16, 24), conv_blocks=(1, 1), attention_blocks=1, heads=2, out_channels=CHANNELS
-    ),
+    "CompactEncoder": {k: v for k, v in COMPACT.items() if k != "type"},
     "DINOv2Encoder": dict(size="s", depth=2, fused=(0, 1), **RELEASED),
     "SapiensEncoder": dict(size="0.3b", depth=1, **RELEASED),
     "Sapiens2Encoder": dict(size="0.1b", depth=1, **RELEASED),
     "CachedEncoder": dict(encoder=dict(type="DINOv2Encoder", size="s", depth=1, **RELEASED)),
     "DualUVProjector": dict(core_size=16, shell_size=8),
     "DualUVDecoder": dict(core_size=16, shell_size=8, width=32, blocks=1, heads=2, hidden=16),
-    "ProceduralPeopleDataset": dict(num_subjects=3, split="test", size=48),
+    "GUAVADecoder": dict(
+        layers=1,
+        image_size=32,
+        levels=(8, 8, 8, 8),
+        uv_channels=4,
+        vertex_channels=8,
+        vertex_learned=8,
+        vertex_global=8,
+        uv_inpainted=8,
+        uv_learned=4,
+        colors=5,
+        style=16,
+        scale=0.03,
+        width=16,
+    ),
+    "IDOLDecoder": dict(
+        layers=1, grid=4, width=32, blocks=2, heads=2, deconvolutions=(16, 16), convolutions=(16,)
+    ),
+    "LHMDecoder": dict(
+        head_encoder=COMPACT, points=64, width=32, layers=2, heads=2, hidden=16, head_size=32
+    ),
+    "LAMDecoder": dict(parts=("neck",), width=32, layers=2, heads=2, hidden=16),
+    "BodyCropsDataset": dict(dataset=dict(type="ProceduralPeopleDataset", **PEOPLE)),
+    "ProceduralPeopleDataset": PEOPLE,
+    "MixedDataset": dict(sources=[dict(type="ProceduralPeopleDataset", **PEOPLE)] * 2),
+    "HeadCrops": dict(source=dict(type="ProceduralPeopleDataset", **PEOPLE), target=0.5),
+    "MultiViewFolder": dict(split="all", size=48),
 }
 # Components that need what this machine may lack: name to the reason to skip.
 TOYS = "presence.testing"
@@ -100,8 +133,11 @@ def _features(kind: str, options: dict[str, Any]) -> UVFeatures | ImageFeatures:
 
 @pytest.mark.parametrize("name", _names(DECODERS))
 def test_decoder(name, body, surface):
+    from presence.rasterize import build_rasterizer
+
     options = SMALL.get(name, {})
     built = dict(body=body, surface=surface, in_channels=CHANNELS)
+    built["rasterizer"] = build_rasterizer("cpu")
     decoder = DECODERS.build(dict(type=name, **options), **built)
     contracts.check_decoder(decoder, body, _features(decoder.needs, options))
 
@@ -149,8 +185,20 @@ def test_rasterizer_on_cuda(name):
 
 
 @pytest.mark.parametrize("name", _names(DATASETS))
-def test_dataset(name):
-    contracts.check_dataset(DATASETS.build(dict(type=name, **SMALL.get(name, {}))))
+def test_dataset(name, body, tmp_path):
+    options = dict(SMALL.get(name, {}))
+    if name == "MixedDataset":  # two sources of different people
+        first, second = options["sources"]
+        options["sources"] = [first, {**second, "first_seed": 70_000}]
+    if name == "MultiViewFolder":  # reads pictures from disk
+        from presence.datasets import export_multiview
+        from presence.rasterize import build_rasterizer
+        from presence.synthesis import ProceduralPeople
+
+        people = ProceduralPeople(body, build_rasterizer("cpu"), supersample=1)
+        export_multiview(people, [1, 2], tmp_path, size=64, turns=(0.0, 90.0))
+        options["root"] = str(tmp_path)
+    contracts.check_dataset(DATASETS.build(dict(type=name, **options)))
 
 
 @pytest.mark.slow

@@ -41,6 +41,24 @@ def test_round_trip_is_exact(tmp_path):
     assert header["format_version"] == 1
 
 
+def test_kept_orientations_are_stored_where_an_avatar_has_them(tmp_path):
+    path, keep = tmp_path / "avatar.safetensors", torch.arange(7) % 3 == 0
+    save_avatar(make_avatar().replace(keep_orientation=keep), path, {"body": "annyx"})
+    assert torch.equal(load_avatar(path)[0].keep_orientation, keep)
+    save_avatar(make_avatar(), path, {"body": "annyx"})
+    assert load_avatar(path)[0].keep_orientation is None
+    save_file({**load_file(path), "keep_orientation": torch.zeros(6)}, path, _metadata(path))
+    with pytest.raises(InputError, match="keep_orientation should be"):
+        load_avatar(path)
+
+
+def _metadata(path):
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        return file.metadata()
+
+
 def test_the_file_is_plain_safetensors_with_a_json_header(tmp_path):
     """Read by hand, as the format's description says: length, JSON, raw little-endian data."""
     avatar, path = make_avatar(), tmp_path / "avatar.safetensors"

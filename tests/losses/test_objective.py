@@ -7,6 +7,7 @@ import torch
 from presence.losses import (
     HandConsistencyLoss,
     IsotropyLoss,
+    OffsetHingeLoss,
     OffsetLoss,
     OpacityLoss,
     ReconstructionLoss,
@@ -34,6 +35,15 @@ def avatar():
     params = BODY.default_params((2,))
     camera = Camera.look_at(torch.tensor([[0.0, 0, 3]] * 2), torch.zeros(2, 3), 0.5, 8, 8)
     return Avatar(gaussians, params, camera, SURFACE.binding)
+
+
+def test_offset_hinge(avatar):
+    distance = np.linalg.norm(avatar.canonical.means.numpy().astype(np.float64), axis=-1)
+    expected = 10.0 * np.maximum(distance - 0.0525, 0).mean()
+    assert OffsetHingeLoss()(avatar).item() == pytest.approx(expected, rel=1e-5)
+    resting = avatar.canonical.means.detach().clone().zero_().requires_grad_()
+    OffsetHingeLoss()(avatar.replace(canonical=avatar.canonical.replace(means=resting))).backward()
+    assert torch.equal(resting.grad, torch.zeros_like(resting))
 
 
 def test_offset(avatar):

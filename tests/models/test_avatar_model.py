@@ -3,10 +3,11 @@ import math
 import pytest
 import torch
 
+from presence.errors import ConfigError
 from presence.geometry import axis_angle_to_matrix
 from presence.models import AvatarModel
 from presence.registry import BODIES
-from presence.structures import Camera, Portrait, TrainSample, View
+from presence.structures import Camera, Portrait, TrainSample, View, cat
 from presence.testing.toy import SphereBody
 
 if "SphereBody" not in BODIES.module_dict:
@@ -170,3 +171,37 @@ def test_masking_hides_cells_only_while_training():
     assert torch.equal(colours(), colours())
     model.train()
     assert not torch.equal(colours(), colours())
+
+
+def test_two_portraits_show_more_than_one(model):
+    """The back of the head is copied from the portrait that sees it."""
+    model.eval()
+    front, back = view(model.body), view(model.body, math.pi)
+    colours = torch.stack([front.portrait.rgb[0], 1 - back.portrait.rgb[0]])
+    portraits = Portrait(colours, torch.cat([front.portrait.alpha, back.portrait.alpha]))
+    bodies, cameras = cat([front.body, back.body]), cat([front.camera, back.camera])
+    avatar = model.reconstruct_many(portraits, bodies, cameras)
+    points = avatar.binding.interpolate(model.body(front.body).vertices)[0]
+    for number, (camera, facing) in enumerate(
+        ((front.camera, points[:, 2] > 0.2), (back.camera, points[:, 2] < -0.2))
+    ):
+        px, _ = camera.project(points[None])
+        truth = px[0, facing] / 48
+        truth = truth if number == 0 else 1 - truth
+        assert (avatar.canonical.colors[facing, :2] - truth).abs().mean() < 0.06
+    one = model.reconstruct(portraits[0], bodies[0], cameras[0])
+    torch.testing.assert_close(avatar.canonical.means, one.canonical.means)
+    whole = model.reconstruct_many(portraits, bodies, cameras, geometry="blend")
+    torch.testing.assert_close(whole.canonical.colors, avatar.canonical.colors)
+    assert not torch.allclose(whole.canonical.means, one.canonical.means, atol=1e-5)
+    same = model.reconstruct_many(portraits, bodies, cameras, weights=[2, 0])
+    torch.testing.assert_close(same.canonical.colors, one.canonical.colors, atol=1e-4, rtol=1e-3)
+    assert torch.equal(avatar.body.pose, front.body.pose[0])
+
+
+@pytest.mark.parametrize("weights", [[1.0], [0.0, 0.0], [-1.0, 2.0]])
+def test_weights_of_portraits_are_checked(model, weights):
+    v = view(model.body)
+    two = cat([v, v])
+    with pytest.raises(ConfigError, match="2 portraits need 2 weights"):
+        model.reconstruct_many(two.portrait, two.body, two.camera, weights)

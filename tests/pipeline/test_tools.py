@@ -85,6 +85,16 @@ def test_several_pictures_one_of_them_bad(tool, files, tmp_path):
     assert os.listdir(tmp_path / "out") == ["me"]
 
 
+def test_blending_writes_one_avatar(tool, files, tmp_path):
+    picture, weights = files / "me.png", files / "tiny.safetensors"
+    command = ["reconstruct", picture, picture, "--blend", "--weights", weights]
+    code, out, err = tool(*command, "--out", tmp_path / "out")
+    assert code == 0 and "PSNR" in out, err
+    assert sorted(os.listdir(tmp_path / "out")) == sorted(FILES)
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert len(report["blended"]) == 1
+
+
 def unusable(kind: str, folder: Path) -> Path:
     path = folder / "picture.png"
     if kind == "not a picture":
@@ -172,7 +182,7 @@ def test_full_disk(tool, files, tmp_path, monkeypatch):
         (["{files}/me.png", "--motion", "wave", "--out", "{out}/a.mp4"], "not an avatar"),
         (["{files}/tiny.safetensors", "--motion", "wave", "--out", "{out}/a.mp4"], "not an avatar"),
         (["x", "--motion", "wafe", "--out", "{out}/a.mp4"], "Did you mean `wave`"),
-        (["x", "--motion", "{files}/me.png", "--out", "{out}/a.mp4"], "not a motion file"),
+        (["x", "--motion", "{files}/tiny.py", "--out", "{out}/a.mp4"], "not a motion file"),
         (["x", "--motion", "wave", "--out", "{out}/a.avi"], "should end in"),
     ],
 )

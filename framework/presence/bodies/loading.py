@@ -6,6 +6,7 @@ from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 
+from presence.assets import find_asset
 from presence.bodies.body import Body
 from presence.bodies.data import BodyData, read_body
 from presence.errors import AssetError
@@ -13,13 +14,16 @@ from presence.registry import BODIES
 
 EMBEDDED = ("annyx",)
 """Bodies that ship with the project."""
+LICENSED = "smplx"
+"""The user's own SMPL-X, where configs/assets.yaml says."""
 
 
 def load_body(name_or_path: str | Path = "annyx") -> Body:
     """Returns a new `Body`.
 
     Args:
-        name_or_path: "annyx", or the path of an SMPL-X-layout `.npz` or `.pkl`.
+        name_or_path: "annyx"; "smplx" for the file of that entry of configs/assets.yaml; or the
+            path of an SMPL-X-layout `.npz` or `.pkl`.
 
     Raises:
         AssetError: no such body, or the file does not fit.
@@ -33,7 +37,7 @@ def load_body(name_or_path: str | Path = "annyx") -> Body:
 
 @BODIES.register("SMPLXBody")
 def build_body(source: str = "annyx") -> Body:
-    """Returns the body that a config names: `dict(type="SMPLXBody", source="annyx" or a path)`."""
+    """Returns the body that a config names, `dict(type="SMPLXBody", source=...)`: `load_body`."""
     return load_body(source)
 
 
@@ -41,11 +45,13 @@ def build_body(source: str = "annyx") -> Body:
 def _read(name_or_path: str) -> BodyData:
     if name_or_path in EMBEDDED:
         return read_body(embedded_path(name_or_path))
+    if name_or_path == LICENSED:
+        return read_body(find_asset(LICENSED).require())
     path = Path(name_or_path).expanduser()
     if not path.suffix and not path.exists():
         raise AssetError(
-            f"unknown body `{name_or_path}`. Available: {', '.join(EMBEDDED)}, or the path of an"
-            " SMPL-X file"
+            f"unknown body `{name_or_path}`. Available: {', '.join((*EMBEDDED, LICENSED))}, or the"
+            " path of an SMPL-X file"
         )
     return read_body(path)
 

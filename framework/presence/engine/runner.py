@@ -29,6 +29,7 @@ from presence.engine.hooks import (
     PicturesHook,
     ProgressHook,
     SaveHook,
+    StepHook,
 )
 from presence.engine.loops import StepLoop, ValidationLoop
 from presence.engine.optim import PrecisionOptimWrapper, build_optimizer
@@ -105,6 +106,7 @@ class AvatarRunner(Runner):
     def _own_hooks(self) -> list[Any]:
         own = self.settings
         return [
+            StepHook(),
             AverageHook(),
             self.progress,
             SaveHook(own.checkpoints.interval, own.checkpoints.keep),

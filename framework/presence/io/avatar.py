@@ -37,6 +37,8 @@ _SHAPES = {  # name in the file to its axes; N Gaussians, S betas, E expression 
 }
 NAMES = tuple(_SHAPES)
 """The tensors of the file, by dotted field name of `Avatar`."""
+KEEP = "keep_orientation"
+"""A further tensor [N], present only in avatars that have it."""
 
 
 def save_avatar(avatar: Avatar, path: str | Path, metadata: Mapping[str, Any]) -> None:
@@ -64,6 +66,8 @@ def save_avatar(avatar: Avatar, path: str | Path, metadata: Mapping[str, Any]) -
         "rotate_with_skin": avatar.rotate_with_skin,
     }
     tensors = {name: _to_disk(_field(avatar, name)) for name in NAMES}
+    if avatar.keep_orientation is not None:
+        tensors[KEEP] = _to_disk(avatar.keep_orientation)
     # Through memory, because safetensors' own writer hides the operating system's error codes.
     write_bytes(path, safetensors.torch.save(tensors, {"presence": json.dumps(header)}))
 
@@ -95,6 +99,7 @@ def load_avatar(
         camera=Camera(**_group(tensors, "camera"), width=int(width), height=int(height)),
         binding=SurfaceBinding(**_group(tensors, "binding")),
         rotate_with_skin=bool(header["rotate_with_skin"]),
+        keep_orientation=tensors[KEEP].bool() if KEEP in tensors else None,
     )
     return avatar.to(device), header
 
@@ -121,7 +126,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], str]:
         with safe_open(path, framework="pt") as file:
             names = set(file.keys())
             text = (file.metadata() or {}).get("presence", "")
-            tensors = {name: file.get_tensor(name) for name in NAMES if name in names}
+            tensors = {name: file.get_tensor(name) for name in (*NAMES, KEEP) if name in names}
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise InputError(f"{path} is damaged, incomplete or not an avatar file") from error
     return tensors, text
@@ -147,7 +152,7 @@ def _check_header(path: Path, text: str) -> dict[str, Any]:
 
 def _check_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     sizes: dict[str, int] = {}
-    for name, axes in _SHAPES.items():
+    for name, axes in {**_SHAPES, **({KEEP: "N"} if KEEP in tensors else {})}.items():
         if name not in tensors:
             raise InputError(f"{path} is not a complete avatar file: it lacks {name}")
         shape, wanted = tuple(tensors[name].shape), axes.split()

@@ -4,6 +4,7 @@ from presence.losses.reconstruction import ReconstructionLoss, over_background
 from presence.losses.regularizers import (
     HandConsistencyLoss,
     IsotropyLoss,
+    OffsetHingeLoss,
     OffsetLoss,
     OpacityLoss,
     Regularizer,
@@ -13,6 +14,7 @@ from presence.losses.regularizers import (
 __all__ = [
     "HandConsistencyLoss",
     "IsotropyLoss",
+    "OffsetHingeLoss",
     "OffsetLoss",
     "OpacityLoss",
     "ReconstructionLoss",

@@ -52,6 +52,32 @@ class OffsetLoss(Regularizer):
 
 
 @LOSSES.register()
+class OffsetHingeLoss(Regularizer):
+    """Hinge on the distance from the body surface, m: LHM's "as close as possible" term.
+
+    Source: Qiu et al., LHM, 2025, section 3.4, without its weights by body part.
+
+    Args:
+        weight: factor of the term.
+        limit: metres that cost nothing; 0.0525 in the paper.
+    """
+
+    name = "offset_hinge"
+
+    def __init__(self, *, weight: float = 10.0, limit: float = 0.0525) -> None:
+        super().__init__(weight)
+        self.limit = limit
+
+    def term(self, avatar: Avatar) -> Tensor:
+        """Returns mean max(0, ||offset|| - limit)."""
+        offsets = avatar.canonical.means
+        squared = offsets.square().sum(-1)  # compared as squares: a root has no slope at zero
+        far = squared > self.limit**2
+        distance = torch.where(far, squared, torch.ones_like(squared)).sqrt() - self.limit
+        return torch.where(far, distance, torch.zeros_like(distance)).mean()
+
+
+@LOSSES.register()
 class ScaleLoss(Regularizer):
     """Hinge on the largest deviation of each Gaussian (Eq. 9).
 

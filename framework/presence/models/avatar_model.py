@@ -9,9 +9,10 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from presence.errors import ConfigError
 from presence.interfaces import Body, Decoder, Encoder, GaussianRenderer, Projector
 from presence.losses import ReconstructionLoss, Regularizer
-from presence.projection import build_surface
+from presence.projection import blend_uv, build_surface
 from presence.registry import (
     BODIES,
     DECODERS,
@@ -26,6 +27,7 @@ from presence.structures import (
     Avatar,
     BodyParams,
     Camera,
+    Gaussians,
     Portrait,
     ProxyMesh,
     Rendering,
@@ -110,10 +112,68 @@ class AvatarModel(BaseModel):
             return one[0]
         canonical = self.canonical_mesh(body)
         features: Any = self.encoder(portrait)
+        asks = self.decoder.needs == "uv" or "posed" in self.decoder.also
+        posed = self.pose_body(body) if asks else None
         if self.decoder.needs == "uv":
             assert self.projector is not None, "a UV decoder needs a projector"
-            features = self.projector(features, portrait, self.pose_body(body), camera)
-        return self.decoder(features, canonical, body, camera)
+            features = self.projector(features, portrait, posed, camera)
+        return self.decoder(features, canonical, body, camera, **self._also(portrait, posed))
+
+    def _also(self, portrait: Portrait, posed: ProxyMesh | None) -> dict[str, Any]:
+        """What the decoder asks for besides features."""
+        offered = dict(portrait=portrait, posed=posed)
+        return {name: offered[name] for name in self.decoder.also}
+
+    def reconstruct_many(
+        self,
+        portraits: Portrait,
+        body: BodyParams,
+        camera: Camera,
+        weights: Sequence[float] | None = None,
+        *,
+        geometry: Literal["first", "blend"] = "first",
+    ) -> Avatar:
+        """Builds one avatar from several portraits of one person, blended in UV.
+
+        Each portrait is projected with its own pose and camera; see `presence.projection.blend_uv`.
+        The avatar has the shape, pose and camera of the first.
+
+        Args:
+            portraits: [K 3 H W], of one size.
+            body: [K] tracked parameters.
+            camera: [K].
+            weights: trust in each portrait; equal if None.
+            geometry: "blend" decodes everything from the blend, as in the paper; "first" takes
+                the colours from it, and offsets, sizes and opacities from the first portrait.
+                Models trained on single portraits never saw a person from all around, and puff
+                up the body when they do*.
+
+        Raises:
+            ConfigError: the decoder does not work in UV; a weight is missing or none is positive.
+        """
+        count = portraits.batch_shape[0]
+        if self.decoder.needs != "uv":
+            raise ConfigError(
+                f"{type(self.decoder).__name__} reads the image plane, so it takes one portrait; "
+                "several are blended in UV"
+            )
+        if weights is not None and (
+            len(weights) != count or min(weights) < 0 or not sum(weights) > 0
+        ):
+            raise ConfigError(
+                f"{count} portraits need {count} weights of 0 or more, one above 0, "
+                f"got {list(weights)}"
+            )
+        assert self.projector is not None, "a UV decoder needs a projector"
+        posed = self.pose_body(body)
+        uv = self.projector(self.encoder(portraits), portraits, posed, camera)
+        first, also = body[:1], self._also(portraits[:1], posed[:1])
+        given = self.canonical_mesh(first), first, camera[:1]
+        avatar = self.decoder(blend_uv(uv, weights).unsqueeze(), *given, **also)[0]
+        if geometry == "blend":
+            return avatar
+        shape = self.decoder(uv[:1], *given, **also)[0].canonical
+        return avatar.replace(canonical=shape.replace(colors=avatar.canonical.colors))
 
     def animate(
         self,
@@ -130,9 +190,16 @@ class AvatarModel(BaseModel):
             camera: the view.
             background: [3] or [B 3] colour, black if None.
         """
+        gaussians, rendering = self._splat(avatar, body, camera, background)
+        return self.decoder.finish(rendering, gaussians, camera, background, self.renderer)
+
+    def _splat(
+        self, avatar: Avatar, body: BodyParams, camera: Camera, background: Tensor | None
+    ) -> tuple[Gaussians, Rendering]:
+        """The posed Gaussians and their raw rendering, in float32."""
         with torch.autocast(avatar.device.type, enabled=False):
             gaussians = avatar.pose(self.pose_body(body))
-            return self.renderer(gaussians, camera, background)
+            return gaussians, self.renderer(gaussians, camera, background)
 
     def pose_body(self, body: BodyParams) -> ProxyMesh:
         """Poses the body model in float32, also under autocast."""
@@ -152,9 +219,13 @@ class AvatarModel(BaseModel):
         background = torch.rand(batch, 3, device=avatar.device)
         terms: dict[str, Tensor] = {}
         for name, view in (("reference", reference), ("target", sample.target)):
-            rendering = self.animate(avatar, view.body, view.camera, background)
-            compared = self.reconstruction(rendering, view.portrait, background)
+            gaussians, raw = self._splat(avatar, view.body, view.camera, background)
+            final = self.decoder.finish(raw, gaussians, view.camera, background, self.renderer)
+            compared = self.reconstruction(final, view.portrait, background)
             terms.update({f"loss_{name}_{term}": value for term, value in compared.items()})
+            if final is not raw:  # a refiner must not leave the raw rendering to itself
+                compared = self.reconstruction(raw, view.portrait, background)
+                terms.update({f"loss_{name}_raw_{t}": value for t, value in compared.items()})
         for regularizer in self.regularizers:
             terms[f"loss_{regularizer.name}"] = regularizer(avatar)
         return terms

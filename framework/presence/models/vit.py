@@ -131,13 +131,20 @@ class ViTBlock(nn.Module):
         heads: attention heads.
         mlp: `"gelu"` or `"swiglu"`.
         layer_scale: learned residual scales.
+        eps: of the norms.
     """
 
     def __init__(
-        self, width: int, heads: int, *, mlp: Literal["gelu", "swiglu"], layer_scale: bool
+        self,
+        width: int,
+        heads: int,
+        *,
+        mlp: Literal["gelu", "swiglu"],
+        layer_scale: bool,
+        eps: float = EPS,
     ) -> None:
         super().__init__()
-        self.norm1, self.norm2 = nn.LayerNorm(width, EPS), nn.LayerNorm(width, EPS)
+        self.norm1, self.norm2 = nn.LayerNorm(width, eps), nn.LayerNorm(width, eps)
         self.attention = SelfAttention(width, heads)
         self.mlp: nn.Module
         if mlp == "swiglu":

@@ -105,8 +105,12 @@ def fill_strictly(
     ]
     if problems:
         raise AssetError(f"{source} does not fit {type(module).__name__}. {'; '.join(problems)}")
+
+    def kept(value: Tensor) -> torch.dtype:
+        return dtype if value.is_floating_point() else value.dtype
+
     state = {
-        name: torch.empty(own[name].shape, dtype=dtype).copy_(tensors[official])
+        name: torch.empty(own[name].shape, dtype=kept(own[name])).copy_(tensors[official])
         for official, name in wanted.items()
     }
     module.load_state_dict(state, assign=True)

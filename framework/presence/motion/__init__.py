@@ -2,6 +2,15 @@
 
 from presence.motion.builtin import BUILTIN, builtin_motion, find_motion
 from presence.motion.clip import Motion, slerp
+from presence.motion.driver import motion_from_tracking
 from presence.motion.retarget import retarget
 
-__all__ = ["BUILTIN", "Motion", "builtin_motion", "find_motion", "retarget", "slerp"]
+__all__ = [
+    "BUILTIN",
+    "Motion",
+    "builtin_motion",
+    "find_motion",
+    "motion_from_tracking",
+    "retarget",
+    "slerp",
+]

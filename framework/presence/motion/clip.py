@@ -29,6 +29,7 @@ class Motion(TensorStruct):
         joints: the joints that the motion drives; the others stay as they were tracked.
         relative_joints: those of `joints` whose rotation is added to the tracked one.
         relative_expression: whether the expression is added to the tracked one.
+        upright: whether the pelvis leans as in the motion, rather than as the person was tracked.
         ease: seconds over which the motion starts from and returns to the tracked pose.
         name: for messages.
     """
@@ -39,6 +40,7 @@ class Motion(TensorStruct):
     joints: tuple[int, ...] = static(default=tuple(range(NUM_JOINTS)))
     relative_joints: tuple[int, ...] = static(default=())
     relative_expression: bool = static(default=False)
+    upright: bool = static(default=False)
     ease: float = static(default=0.0)
     name: str = static(default="motion")
 

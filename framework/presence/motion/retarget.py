@@ -29,7 +29,8 @@ def retarget(
 
     The person keeps shape, place, and every joint that the motion does not drive. The motion's
     heading in its first frame is laid onto the person's own orientation, and its path starts
-    where the person is, so that a portrait's framing stays good.
+    where the person is, so that a portrait's framing stays good. Of an upright motion, only the
+    heading is the person's: how the pelvis leans is the motion's, as its spine is too.
 
     Args:
         motion: any motion.
@@ -78,10 +79,15 @@ def _root_alignment(motion: Motion, pose: Tensor, tracked: Tensor) -> Tensor:
     orientation = axis_angle_to_matrix(tracked[PELVIS])
     if PELVIS not in motion.joints or PELVIS in motion.relative_joints:
         return orientation
-    forward = axis_angle_to_matrix(pose[0, PELVIS])[:, 2]
-    heading = torch.zeros(3).to(pose)
-    heading[1] = torch.atan2(forward[0], forward[2])
-    return orientation @ axis_angle_to_matrix(heading).T
+    heading = _heading(axis_angle_to_matrix(pose[0, PELVIS]))
+    return (_heading(orientation) if motion.upright else orientation) @ heading.T
+
+
+def _heading(rotation: Tensor) -> Tensor:
+    """The turn about the vertical [3 3] that is in a rotation: where its +z points to."""
+    turn = torch.zeros(3).to(rotation)
+    turn[1] = torch.atan2(rotation[0, 2], rotation[2, 2])
+    return axis_angle_to_matrix(turn)
 
 
 def _expression(motion: Motion, given: Tensor, tracked: Tensor, names: Sequence[str]) -> Tensor:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,8 +15,9 @@ from torch import Tensor
 from presence.errors import ConfigError
 from presence.io.avatar import load_avatar
 from presence.io.video import check_video_path, write_video
-from presence.motion import find_motion, retarget
+from presence.motion import retarget
 from presence.pipeline.player import AvatarPlayer, load_body_for, resolve_device
+from presence.pipeline.reenactment import find_driver
 from presence.pipeline.views import plan_cameras
 
 _log = logging.getLogger(__name__)
@@ -50,12 +53,14 @@ def animate(
     device: str | torch.device = "cpu",
     body: str | None = None,
     progress: bool = True,
+    tracker: Mapping[str, Any] | None = None,
 ) -> AnimationResult:
     """Renders an avatar in motion.
 
     Args:
         avatar_path: what `reconstruct` wrote.
-        motion: a built-in name ("wave", "talk", "walk") or a motion file (.npz).
+        motion: a built-in name ("wave", "talk", "walk"), a motion file (.npz), or another person:
+            their tracking (.npz) or a picture; see `presence.pipeline.reenactment.find_driver`.
         out: the video to write, such as `wave.mp4`.
         view: framing, see `presence.pipeline.views.plan_cameras`.
         fps: frames a second; None takes the motion's own (24 for built-in ones).
@@ -64,6 +69,7 @@ def animate(
         device: "cpu" or "cuda".
         body: the body model's file, where it does not come with the project.
         progress: show a progress bar.
+        tracker: config of the tracker, for a picture as the motion.
 
     Raises:
         PresenceError: an input cannot be used; nothing is written then.
@@ -74,7 +80,7 @@ def animate(
         raise ConfigError(f"frames a second should be above 0 and at most 240, got {fps:g}")
     if not 16 <= size <= 4096:
         raise ConfigError(f"size should be 16 to 4096 pixels, got {size}")
-    clip = find_motion(motion, fps)
+    clip = find_driver(motion, fps, tracker=tracker)
     avatar, header = load_avatar(avatar_path, place)
     model = load_body_for(str(header["body"]), body, place)
     player = AvatarPlayer(avatar, model)

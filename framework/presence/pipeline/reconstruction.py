@@ -22,7 +22,7 @@ from presence.pipeline.framing import Window, frame_portrait
 from presence.pipeline.player import AvatarPlayer, resolve_device
 from presence.pipeline.timing import StageClock
 from presence.pipeline.views import plan_cameras
-from presence.structures import Portrait, Rendering, Tracking
+from presence.structures import Portrait, Rendering, Tracking, stack
 
 _log = logging.getLogger(__name__)
 STAGES = {"encoder": "encode", "projector": "project", "decoder": "decode"}
@@ -38,6 +38,15 @@ FILES = (
     "report.json",
 )
 """What a reconstruction's folder holds. The PNG files show one and the same window."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Look:
+    """One picture of the person, tracked and framed, on the model's device."""
+
+    framed: Portrait
+    tracking: Tracking
+    facts: dict[str, Any]
 
 
 class Reconstructor:
@@ -78,6 +87,40 @@ class Reconstructor:
             InputError: the picture cannot be used.
         """
         clock = StageClock(self.device)
+        return self._reconstruct([self._look(image, clock)], out, clock)
+
+    @torch.no_grad()
+    def blend(
+        self,
+        images: Sequence[str | Path],
+        out: str | Path,
+        weights: Sequence[float] | None = None,
+    ) -> dict[str, Any]:
+        """Reconstructs one avatar from several pictures of one person, blended in UV.
+
+        Files and report are those of one picture, the first; what the report says of the others
+        is under `blended`.
+
+        Args:
+            images: pictures of one person; the first gives shape, pose and camera.
+            out: folder.
+            weights: trust in each picture; equal if None.
+
+        Raises:
+            InputError: a picture cannot be used; the message names it.
+            ConfigError: the decoder does not work in UV, or the weights do not fit.
+        """
+        clock = StageClock(self.device)
+        looks = []
+        for image in images:
+            try:
+                looks.append(self._look(image, clock))
+            except InputError as error:
+                named = str(image) in str(error)
+                raise error if named else InputError(f"{image}: {error}") from error
+        return self._reconstruct(looks, out, clock, weights)
+
+    def _look(self, image: str | Path, clock: StageClock) -> _Look:
         with clock("load"):
             portrait = load_portrait(image)
         with clock("track"):
@@ -86,8 +129,27 @@ class Reconstructor:
             framed, camera, window = frame_portrait(portrait, tracking.camera, self.size)
             framed, camera = framed.to(self.device), camera.to(self.device)
         tracking = tracking.replace(body=tracking.body.to(self.device), camera=camera)
+        facts = _picture(Path(image), portrait, window, self.size)
+        return _Look(framed, tracking, facts)
+
+    def _reconstruct(
+        self,
+        looks: Sequence[_Look],
+        out: str | Path,
+        clock: StageClock,
+        weights: Sequence[float] | None = None,
+    ) -> dict[str, Any]:
+        framed, tracking = looks[0].framed, looks[0].tracking
         with clock.parts(self.model, STAGES, rest="body"):
-            avatar = self.model.reconstruct(framed, tracking.body, camera)
+            if len(looks) == 1:
+                avatar = self.model.reconstruct(framed, tracking.body, tracking.camera)
+            else:
+                avatar = self.model.reconstruct_many(
+                    stack([look.framed for look in looks]),
+                    stack([look.tracking.body for look in looks]),
+                    stack([look.tracking.camera for look in looks]),
+                    weights,
+                )
         player = AvatarPlayer(avatar, self.model.body)
         with atomic_folder(out) as folder:
             with clock("write_avatar"):
@@ -96,15 +158,23 @@ class Reconstructor:
                 rendering = self._write_pictures(folder, framed, tracking, player)
             with clock("metrics"):
                 metrics = reports.picture_metrics(rendering, framed)
+                others = [self._compare(look, player) for look in looks[1:]]
             with clock("turntable"):
                 self._write_turntable(folder / "turntable.mp4", player)
             result = {
-                "image": _picture(Path(image), portrait, window, self.size),
+                "image": looks[0].facts,
                 "metrics": metrics,
+                **({"blended": others} if others else {}),
                 **self._facts(tracking, player, clock),
             }
             write_text(folder / "report.json", reports.to_json(result))
         return result
+
+    def _compare(self, look: _Look, player: AvatarPlayer) -> dict[str, Any]:
+        """Draws the avatar as another of the blended pictures shows it, and measures."""
+        body = look.tracking.body.replace(betas=player.avatar.body.betas)
+        rendering = player.draw(body, look.tracking.camera)
+        return {**look.facts, "metrics": reports.picture_metrics(rendering, look.framed)}
 
     def track(self, portrait: Portrait) -> tuple[Portrait, Tracking]:
         """Returns the portrait with the person's mask, and the tracking.
@@ -189,6 +259,42 @@ def _picture(image: Path, portrait: Portrait, window: Window, size: int) -> dict
     }
 
 
+def load_avatar_model(
+    weights: str | Path,
+    config: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    device: str | torch.device = "cpu",
+) -> tuple[Any, Mapping[str, Any]]:
+    """Loads an `AvatarModel` in eval mode, and the config that it was built from.
+
+    Args:
+        weights: a `.safetensors` file or a training checkpoint.
+        config: a config file; None takes the one that the weights carry.
+        overrides: `key=value` for the config.
+        device: where the model goes.
+
+    Raises:
+        PresenceError: a file is missing or does not fit; the message is one line.
+    """
+    from presence.config import load_config
+    from presence.engine.checkpoint import config_from_plain, load_model, read_weights
+
+    place = resolve_device(device)
+    if not Path(weights).is_file():
+        raise AssetError(
+            f"weights {weights} do not exist: train them with tools/train.py, "
+            "or name others with --weights"
+        )
+    if config is not None:
+        settings = load_config(config, overrides)
+    elif overrides:
+        raise ConfigError("changing single keys needs a config: give --config too")
+    else:
+        settings = config_from_plain(read_weights(weights)[1].get("config"), weights)
+    return load_model(weights, settings, place), settings
+
+
 def load_reconstructor(
     weights: str | Path,
     config: str | Path | None = None,
@@ -209,23 +315,10 @@ def load_reconstructor(
     Raises:
         PresenceError: a file is missing or does not fit; the message is one line.
     """
-    from presence.config import load_config
-    from presence.engine.checkpoint import config_from_plain, load_model, read_weights
     from presence.registry import TRACKERS
 
     place = resolve_device(device)
-    if not Path(weights).is_file():
-        raise AssetError(
-            f"weights {weights} do not exist: train them with tools/train.py, "
-            "or name others with --weights"
-        )
-    if config is not None:
-        settings = load_config(config, overrides)
-    elif overrides:
-        raise ConfigError("changing single keys needs a config: give --config too")
-    else:
-        settings = config_from_plain(read_weights(weights)[1].get("config"), weights)
-    model = load_model(weights, settings, place)
+    model, settings = load_avatar_model(weights, config, overrides, device=place)
     chosen = settings.get("tracker") or {"type": "MediaPipeTracker"}
     # Trackers fit on the CPU, wherever the model runs.
     body = model.body if place.type == "cpu" else copy.deepcopy(model.body).to("cpu")
@@ -252,19 +345,31 @@ def _options(settings: Mapping[str, Any]) -> dict[str, int]:
 
 
 def reconstruct(
-    images: Sequence[str | Path], out: str | Path, reconstructor: Reconstructor
+    images: Sequence[str | Path],
+    out: str | Path,
+    reconstructor: Reconstructor,
+    *,
+    blend: bool = False,
 ) -> tuple[dict[Path, dict[str, Any]], dict[Path, PresenceError]]:
     """Reconstructs pictures, each into a folder of its own.
 
     One picture is written to `out` itself, several to `out/<name of the picture>`. With several,
     one that cannot be used does not stop the others.
 
+    Args:
+        images: the pictures.
+        out: folder.
+        reconstructor: does the work.
+        blend: the pictures show one person: one avatar from all of them, written to `out`.
+
     Returns:
         (folder to report, picture to what was wrong with it).
 
     Raises:
-        PresenceError: the only picture cannot be used.
+        PresenceError: the only picture, or one of those to be blended, cannot be used.
     """
+    if blend and len(images) > 1:
+        return {Path(out): reconstructor.blend(images, out)}, {}
     reports_by_folder: dict[Path, dict[str, Any]] = {}
     problems: dict[Path, PresenceError] = {}
     for image, folder in zip(images, output_folders(images, out)):

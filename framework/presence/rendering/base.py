@@ -57,7 +57,7 @@ class BatchedRenderer(GaussianRenderer):
         height, width = int(camera.height), int(camera.width)
         flat = {
             field.name: _flatten(getattr(gaussians, field.name), batch, gaussians.batch_shape)
-            for field in dataclasses.fields(gaussians)
+            for field in dataclasses.fields(Gaussians)  # and no features
         }
         K = _flatten(camera.K, batch, camera.batch_shape)
         cam_from_world = _flatten(camera.cam_from_world, batch, camera.batch_shape)

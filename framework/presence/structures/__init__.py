@@ -3,7 +3,7 @@
 from presence.structures.base import TensorStruct, cat, stack, static, tensor
 from presence.structures.body import BodyParams, MeshTopology, ProxyMesh, Tracking
 from presence.structures.camera import Camera, focal_from_fov, intrinsics
-from presence.structures.gaussians import Avatar, Gaussians, SurfaceBinding
+from presence.structures.gaussians import Avatar, FeatureGaussians, Gaussians, SurfaceBinding
 from presence.structures.image import Fragments, ImageFeatures, Portrait, Rendering, UVFeatures
 from presence.structures.sample import TrainSample, View
 
@@ -11,6 +11,7 @@ __all__ = [
     "Avatar",
     "BodyParams",
     "Camera",
+    "FeatureGaussians",
     "Fragments",
     "Gaussians",
     "ImageFeatures",

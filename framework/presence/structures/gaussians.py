@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -33,6 +34,17 @@ class Gaussians(TensorStruct):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class FeatureGaussians(Gaussians):
+    """Gaussians that carry features for a network that works on splatted features.
+
+    Attributes:
+        features: [... N F] of any sign and size; what has no such network draws `colors`.
+    """
+
+    features: Tensor = tensor("N F")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class SurfaceBinding(TensorStruct):
     """Where on the body's surface each Gaussian sits (paper Eq. 1).
 
@@ -55,6 +67,14 @@ class SurfaceBinding(TensorStruct):
             points = points + weights[:, corner, None] * values
         return points
 
+    def blend_rotations(self, vertex_rotations: Tensor) -> Tensor:
+        """Blends rotations [... V 3 3] of the vertices to quaternions [... N 4] of the points."""
+        corners = matrix_to_quaternion(vertex_rotations)[..., self.vertex_ids, :]
+        # q and -q are one rotation: put all corners on the first one's side before blending.
+        side = (corners * corners[..., :1, :]).sum(-1, keepdim=True)
+        weights = self.barycentrics[..., None] * side.sign().detach()
+        return F.normalize((corners * weights).sum(-2), dim=-1)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Avatar(TensorStruct):
@@ -67,6 +87,8 @@ class Avatar(TensorStruct):
         camera: the portrait's camera.
         binding: the bound surface points, shared by a batch.
         rotate_with_skin: whether skinning turns the Gaussians' orientation and offset.
+        keep_orientation: [N] bool, Gaussians whose offset alone is turned, as LAM does with all
+            of them; None where orientations turn as well.
     """
 
     canonical: Gaussians
@@ -74,6 +96,7 @@ class Avatar(TensorStruct):
     camera: Camera
     binding: SurfaceBinding = static()
     rotate_with_skin: bool = static(default=True)
+    keep_orientation: Tensor | None = static(default=None)
 
     def pose(self, mesh: ProxyMesh) -> Gaussians:
         """Carries the canonical Gaussians to a posed mesh of the same person.
@@ -95,16 +118,27 @@ class Avatar(TensorStruct):
     def pose_reference(self, mesh: ProxyMesh) -> Gaussians:
         """`pose` in plain torch, differentiable: the path of training and of the CPU."""
         points = self.binding.interpolate(mesh.vertices)
-        offsets, orientation = self.canonical.means, self.canonical.quaternions
-        if self.rotate_with_skin:
-            turn = self._skin_quaternions(mesh.skin_rotations)
-            offsets = quaternion_rotate(turn, offsets)
-            orientation = quaternion_multiply(turn, orientation)
-        return self.canonical.replace(means=points + offsets, quaternions=orientation)
+        turned = self._turned(self.binding.blend_rotations(mesh.skin_rotations))
+        return turned.replace(means=points + turned.means)
 
-    def _skin_quaternions(self, skin_rotations: Tensor) -> Tensor:
-        corners = matrix_to_quaternion(skin_rotations)[..., self.binding.vertex_ids, :]
-        # q and -q are one rotation: put all corners on the first one's side before blending.
-        side = (corners * corners[..., :1, :]).sum(-1, keepdim=True)
-        weights = self.binding.barycentrics[..., None] * side.sign().detach()
-        return F.normalize((corners * weights).sum(-2), dim=-1)
+    def from_pose(self, mesh: ProxyMesh) -> Avatar:
+        """Returns an avatar in the rest pose from Gaussians in the axes of another pose.
+
+        Posed to that mesh, the result has exactly the offsets and orientations of this one.
+
+        Args:
+            mesh: of the pose that `canonical` was decoded in, batched like the avatar.
+        """
+        turn = self.binding.blend_rotations(mesh.skin_rotations)
+        return self.replace(canonical=self._turned(turn * turn.new_tensor([1, -1, -1, -1])))
+
+    def _turned(self, turn: Tensor) -> Gaussians:
+        """Turns offsets and orientations by unit quaternions [... N 4], as far as they turn."""
+        if not self.rotate_with_skin:
+            return self.canonical
+        offsets = quaternion_rotate(turn, self.canonical.means)
+        orientation = quaternion_multiply(turn, self.canonical.quaternions)
+        if self.keep_orientation is not None:
+            kept = self.keep_orientation[:, None]
+            orientation = torch.where(kept, self.canonical.quaternions, orientation)
+        return self.canonical.replace(means=offsets, quaternions=orientation)

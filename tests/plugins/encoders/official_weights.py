@@ -19,8 +19,12 @@ def draw(salt, key, shape, kind):
     values = [float(number) for number in numbers]
     seed = int.from_bytes(hashlib.sha256(f"{salt}:{key}".encode()).digest()[:8], "big")
     normal = np.random.Generator(np.random.PCG64(seed)).standard_normal(shape, np.float32)
+    if name == "count":
+        return torch.zeros(shape, dtype=torch.int64)
     if name == "fan_in":
         mean, std = 0.0, values[0] / math.sqrt(math.prod(shape[1:]))
+    elif name == "fan_in_T":  # stride-2 transposed convolutions
+        mean, std = 0.0, values[0] / math.sqrt(shape[0] * math.prod(shape[2:]) / 4)
     elif name in ("normal", "abs"):
         mean, std = values
         normal = np.abs(normal) if name == "abs" else normal

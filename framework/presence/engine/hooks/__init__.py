@@ -5,6 +5,7 @@ from presence.engine.hooks.interrupt import InterruptHook
 from presence.engine.hooks.pictures import PicturesHook
 from presence.engine.hooks.progress import ProgressHook, TrainingDiverged
 from presence.engine.hooks.save import SaveHook
+from presence.engine.hooks.step import StepHook
 
 __all__ = [
     "AverageHook",
@@ -12,5 +13,6 @@ __all__ = [
     "PicturesHook",
     "ProgressHook",
     "SaveHook",
+    "StepHook",
     "TrainingDiverged",
 ]

@@ -9,7 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from presence.interfaces import Body, Decoder, Encoder, Projector
-from presence.structures import Avatar, ImageFeatures, ProxyMesh, UVFeatures
+from presence.structures import (
+    Avatar,
+    Camera,
+    Gaussians,
+    ImageFeatures,
+    ProxyMesh,
+    UVFeatures,
+)
 from presence.testing.contracts.common import (
     facing_camera,
     require,
@@ -130,22 +137,42 @@ def check_decoder(
     with torch.no_grad():
         canonical: ProxyMesh = body(people.map(torch.zeros_like).replace(betas=people.betas))
         posed: ProxyMesh = body(people)
+    known = dict(portrait=sample_portrait(2, 64, device), posed=posed)
+    unknown = [name for name in decoder.also if name not in known]
+    require(not unknown, decoder, f"`also` names {unknown}: {', '.join(known)} can be had")
+    also: dict[str, Any] = {name: known[name] for name in decoder.also}
     with _eval(decoder), torch.no_grad():
-        avatar = decoder(features, canonical, people, camera)
+        avatar = decoder(features, canonical, people, camera, **also)
         _check_avatar(decoder, avatar, posed)
-        again = decoder(features, canonical, people, camera)
+        again = decoder(features, canonical, people, camera, **also)
         require_equal(again, avatar, decoder, "eval mode should be deterministic")
-        alone = decoder(features[:1], canonical[:1], people[:1], camera[:1])
+        first = {name: value[:1] for name, value in also.items()}
+        alone = decoder(features[:1], canonical[:1], people[:1], camera[:1], **first)
         require_equal(alone, avatar[:1], decoder, "avatars should not see each other", atol=1e-3)
 
     def loss() -> Tensor:
-        gaussians = decoder(features, canonical, people, camera).canonical
-        parts = (gaussians.means, gaussians.scales, gaussians.opacities, gaussians.colors)
+        avatar = decoder(features, canonical, people, camera, **also)
+        gaussians = avatar.canonical
+        parts = [gaussians.means, gaussians.scales, gaussians.opacities, gaussians.colors]
+        if type(decoder).finish is not Decoder.finish:
+            parts.append(_refined(decoder, avatar.pose(posed), camera))
         return sum(
             part.float().square().mean() for part in (*parts, gaussians.quaternions[..., 1:])
         )
 
     _check_gradients(decoder, loss)
+
+
+def _refined(decoder: Decoder, posed: Gaussians, camera: Camera) -> Tensor:
+    """Draws the avatars and lets the decoder finish the pictures [B 3 H W]."""
+    from presence.rendering import build_renderer
+
+    renderer = build_renderer()
+    raw = renderer(posed, camera)
+    final = decoder.finish(raw, posed, camera, None, renderer)
+    require(final.rgb.shape == raw.rgb.shape, decoder, "`finish` should keep the picture's size")
+    require_finite(final, decoder)
+    return final.rgb
 
 
 def _check_avatar(decoder: Decoder, avatar: Avatar, posed: ProxyMesh) -> None:

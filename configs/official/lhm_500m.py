@@ -1,0 +1,11 @@
+"""LHM-500M at its released size; weights through tools/import_weights.py."""
+
+_base_ = [
+    "../_base_/runtime.py",
+    "../_base_/schedule.py",
+    "../_base_/halfbody_people.py",
+    "../_base_/lhm_official.py",
+]
+
+schedule = dict(iterations=40_000, batch_size=1, warmup=3000)
+optimizer = dict(lr=4e-4, clip=0.1)

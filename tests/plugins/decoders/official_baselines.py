@@ -1,0 +1,59 @@
+"""Golden numbers of the baseline decoders: weights, inputs, outputs and their tolerance.
+
+The rule of the weights is in tests/data/encoders/README.md; inputs follow it under the key
+"input:<name>", and a suffix of their kind says what is done to the draw.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "encoders"))
+from official_weights import draw
+
+DATA = Path(__file__).resolve().parents[2] / "data" / "decoders"
+OCTAVES = torch.block_diag(*[torch.pi * 2.0 ** torch.arange(8)] * 3)  # stored, not learned
+POST = {
+    "": lambda x: x,
+    "sigmoid": torch.sigmoid,
+    "positive": lambda x: x > 0,
+    "unit": lambda x: x / x.norm(dim=-1, keepdim=True),
+}
+
+
+class Baseline:
+    """One golden folder of a decoder."""
+
+    def __init__(self, name):
+        folder = DATA / name
+        self.manifest = json.loads((folder / "manifest.json").read_text())
+        self.variants = json.loads((folder / "official_keys.json").read_text())
+        with np.load(folder / "golden.npz") as file:
+            self.expected = {k: torch.from_numpy(v) for k, v in dict(file).items()}
+
+    def file(self):
+        """The released file of the reduced size, with stand-ins for what must be dropped."""
+        salt = self.manifest["salt"]
+        tensors = {k: draw(salt, k, *rule) for k, rule in self.manifest["keys"].items()}
+        tensors |= {k: torch.zeros(shape) for k, shape in self.manifest["to_drop"].items()}
+        return tensors | {"pcl_embed.basis": OCTAVES.clone()}
+
+    def inputs(self):
+        salt, found = self.manifest["salt"], {}
+        for name, (shape, kind) in self.manifest["inputs"].items():
+            rule, _, post = kind.partition("|")
+            found[name] = POST[post](draw(salt, f"input:{name}", shape, rule))
+        return found
+
+    def check(self, name, value):
+        """Within 20 times the reference's own float32 noise (Golden tolerance)."""
+        expected, noise = self.expected[name], self.manifest["float32_noise"].get(name, 0.0)
+        assert value.shape == expected.shape, (name, value.shape, expected.shape)
+        allowed = max(20 * noise, 1e-5 * expected.abs().max().item(), 1e-6)
+        error = (value.detach().double() - expected.double()).abs().max().item()
+        assert error <= allowed, f"{name} is off by {error:.2e}, allowed {allowed:.2e}"
