@@ -36,10 +36,14 @@ model = dict(
         refine_blocks=2,
         hidden=128,  # half of the paper's: the heads run for every texel
         texel_rgb=True,  # * no pretraining: detail is copied, not memorised
+        complete=True,  # *
+        probes=(-0.02, 0.0, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2),  # * metres
+        carve=True,  # *
+        resample=True,  # *
         mask_ratio=0.5,
     ),
     renderer=dict(type="AutoRenderer"),
-    reconstruction=dict(type="ReconstructionLoss", l1=1.0, lpips=0.5, mask=0.5, net="squeeze"),
+    reconstruction=dict(type="ReconstructionLoss", l1=2.0, lpips=0.5, mask=1.0, net="squeeze"),
     regularizers=[  # weights*: the paper's lambdas are not in its text
         dict(type="OffsetLoss", weight=1.0),
         dict(type="ScaleLoss", weight=1.0, limit=0.01),

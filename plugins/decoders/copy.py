@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor
 
 from presence.geometry import matrix_to_quaternion
 from presence.interfaces import Body, Decoder
-from presence.projection import SurfaceMap
+from presence.projection import SurfaceMap, complete_colours, mirrored_points
 from presence.registry import DECODERS
 from presence.structures import Avatar, BodyParams, Camera, Gaussians, ProxyMesh, UVFeatures
 
@@ -37,11 +36,7 @@ class CopyDecoder(Decoder):
         """Copies, mirrors and fills; Gaussians lie on the surface, opaque."""
         texels = self.surface.from_map(torch.cat([features.texels, features.texels_seen], 1))
         colour, seen = texels[..., :3], (texels[..., 3:] > 0).float()
-        mirrored, mirrored_seen = colour[:, self.mirror], seen[:, self.mirror]
-        colour = colour * seen + mirrored * mirrored_seen * (1 - seen)
-        known = torch.maximum(seen, mirrored_seen)
-        mean = (colour * known).sum(1, keepdim=True) / known.sum(1, keepdim=True).clamp_min(1)
-        colour = colour * known + mean * (1 - known)
+        colour = complete_colours(colour, seen, self.mirror)
         frames, spacing = self.surface.tangent_frames(canonical.rest_vertices)
         scales = self.scale * torch.cat([spacing, spacing.amin(-1, keepdim=True)], -1)
         gaussians = Gaussians(
@@ -52,14 +47,3 @@ class CopyDecoder(Decoder):
             colour,
         )
         return Avatar(gaussians, body, camera, self.surface.binding)
-
-
-def mirrored_points(body: Body, surface: SurfaceMap) -> Tensor:
-    """Returns [N] for each surface point the point nearest to its left-right mirror image."""
-    from scipy.spatial import cKDTree
-
-    with torch.no_grad():
-        rest = body(body.default_params()).rest_vertices.cpu()
-    points = surface.binding.to("cpu").interpolate(rest).double().numpy()
-    _, nearest = cKDTree(points).query(points * [-1.0, 1.0, 1.0])
-    return torch.as_tensor(nearest, dtype=torch.long)

@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from presence.geometry import matrix_to_quaternion, quaternion_multiply
+from presence.errors import ConfigError
+from presence.geometry import matrix_to_quaternion, quaternion_multiply, vertex_normals
 from presence.interfaces import Body, Decoder
 from presence.models.layers import ConvBlock, TransformerBlock, sinusoids, two_layer_mlp
-from presence.projection import SurfaceMap
+from presence.projection import (
+    SurfaceMap,
+    carve,
+    colours_at,
+    complete_colours,
+    mirrored_points,
+    probe_mask,
+)
 from presence.registry import DECODERS
-from presence.structures import Avatar, BodyParams, Camera, Gaussians, ProxyMesh, UVFeatures
+from presence.structures import (
+    Avatar,
+    BodyParams,
+    Camera,
+    Gaussians,
+    Portrait,
+    ProxyMesh,
+    SurfaceBinding,
+    UVFeatures,
+)
 
 
 @DECODERS.register()
@@ -45,10 +63,23 @@ class DualUVDecoder(Decoder):
         mask_ratio: in training, a share drawn from U(0, mask_ratio) of the cells is dropped.
         texel_rgb: whether the portrait's colour at each texel joins the token and is the base on
             which the colour head predicts a residual* (design section 6).
+        complete: whether unseen texels start from the mirrored one's colour, or the mean, instead
+            of mid-grey*; needs `texel_rgb`.
+        probes: metres along the surface normal at which cells read the portrait's mask*, so that
+            they know how far hair and cloth reach; none leaves the probes out.
+        carve: whether Gaussians that leave the body's outline for the background of the portrait
+            are taken away*, see `presence.projection.carve`.
+        resample: whether a seen Gaussian takes the portrait's colour where it ends up, not where
+            its surface point is*: cloth that stands off the body keeps its pattern in place. Needs
+            `texel_rgb`.
         max_offset: metres; offsets are soft-limited to it*.
     """
 
+    probed: Tensor
+    mirror: Tensor
+
     needs: ClassVar[Literal["uv", "image"]] = "uv"
+    also: ClassVar[tuple[Literal["portrait", "posed"], ...]] = ("portrait", "posed")
 
     def __init__(
         self,
@@ -70,9 +101,15 @@ class DualUVDecoder(Decoder):
         hidden: int = 256,
         mask_ratio: float = 0.5,
         texel_rgb: bool = False,
+        complete: bool = False,
+        probes: Sequence[float] = (),
+        carve: bool = False,
+        resample: bool = False,
         max_offset: float = 0.3,
     ) -> None:
         super().__init__()
+        if (complete or resample) and not texel_rgb:
+            raise ConfigError("complete and resample improve texel_rgb's colours, which is off")
         if surface.size % core_size:
             raise ValueError(f"core_size={core_size} must divide the map size {surface.size}")
         self.surface, self.core_size, self.shell_size = surface, core_size, shell_size
@@ -90,6 +127,13 @@ class DualUVDecoder(Decoder):
             self.shell_in = nn.Linear(in_channels + 1, cell)
         if texel_rgb:
             self.texel_in = nn.Linear(4 * self.patch**2, cell)
+        self.probes, self.carve = tuple(probes), carve
+        self.complete, self.resample = complete, resample
+        if self.probes:
+            self.register_buffer("probed", _central_points(surface, core_size), persistent=False)
+            self.probe_in = nn.Linear(len(self.probes) + 1, cell, bias=False)
+        if complete:
+            self.register_buffer("mirror", mirrored_points(body, surface), persistent=False)
         self.merge_core, self.unmerge = _mergers(cell, width, merge)
         self.merge_shell = _mergers(cell, width, merge)[0] if shell_size else None
         self.blocks = nn.ModuleList(
@@ -105,17 +149,73 @@ class DualUVDecoder(Decoder):
         self.heads = AttributeHeads(texel_channels + (4 if texel_rgb else 0), hidden)
 
     def forward(
-        self, features: UVFeatures, canonical: ProxyMesh, body: BodyParams, camera: Camera
+        self,
+        features: UVFeatures,
+        canonical: ProxyMesh,
+        body: BodyParams,
+        camera: Camera,
+        *,
+        portrait: Portrait | None = None,
+        posed: ProxyMesh | None = None,
     ) -> Avatar:
-        """Decodes UV features of a batch to avatars with one Gaussian a texel."""
+        """Decodes UV features of a batch to avatars with one Gaussian a texel.
+
+        `portrait` and the `posed` body are read by `probes`, `carve` and `resample` alone.
+        """
+        looks = bool(self.probes) or self.carve or self.resample
+        if looks and (portrait is None or posed is None):
+            raise TypeError("probes, carve and resample need the portrait and the posed body")
         features = self._drop_cells(features)
         core, shell = self._cells(features)
+        if self.probes and portrait is not None and posed is not None:
+            core = core + _unflatten(self.probe_in(self._probe(portrait, posed, camera)))
         cells = self._attend(core, shell)
         texels = self._unpatchify(self.refine(cells))  # [B N C]
-        copied = self._copied(features, texels.dtype)
+        copied = self._copied(features)
         raw = self.heads(texels if copied is None else torch.cat([texels, copied], -1))
-        gaussians = self._activate(raw, copied, canonical)
-        return Avatar(gaussians, body, camera, self.surface.binding)
+        avatar = Avatar(self._place(raw, canonical), body, camera, self.surface.binding)
+        base = None if copied is None else copied[..., :3].float()
+        if (self.carve or self.resample) and portrait is not None and posed is not None:
+            avatar, base = self._look_again(avatar, base, features, portrait, posed)
+        return self._colour(avatar, base)
+
+    @torch.no_grad()
+    def _probe(self, portrait: Portrait, posed: ProxyMesh, camera: Camera) -> Tensor:
+        """Reads the mask along every cell's normal, and how squarely it faces [B U*U K+1]."""
+        with torch.autocast(posed.vertices.device.type, enabled=False):
+            chosen = self.probed.clamp_min(0)  # [U*U], -1 where a cell holds no texel
+            whole = self.surface.binding
+            binding = SurfaceBinding(
+                whole.vertex_ids[chosen], whole.barycentrics[chosen], whole.uv[chosen]
+            )
+            points = binding.interpolate(posed.vertices)
+            normals = binding.interpolate(vertex_normals(posed.vertices, self.surface.faces))
+            normals = F.normalize(normals, dim=-1)
+            values = probe_mask(portrait.alpha, points, normals, camera, self.probes)
+            to_camera = camera.position[..., None, :] - points
+            facing = F.cosine_similarity(normals, to_camera, dim=-1)[..., None]
+            return torch.cat([values, facing], -1) * (self.probed >= 0)[:, None]
+
+    @torch.autocast("cuda", enabled=False)
+    @torch.autocast("cpu", enabled=False)
+    def _look_again(
+        self,
+        avatar: Avatar,
+        base: Tensor | None,
+        features: UVFeatures,
+        portrait: Portrait,
+        posed: ProxyMesh,
+    ) -> tuple[Avatar, Tensor | None]:
+        """Compares the placed Gaussians with the portrait: carves, and reads colours anew."""
+        means = avatar.pose(posed).means
+        if self.carve:
+            surface = avatar.binding.interpolate(posed.vertices)
+            left = carve(portrait.alpha, means, surface, avatar.camera)
+            opacities = avatar.canonical.opacities * left
+            avatar = avatar.replace(canonical=avatar.canonical.replace(opacities=opacities))
+        if self.resample:
+            base = self._base(features, colours_at(portrait, means, avatar.camera))
+        return avatar, base
 
     def _drop_cells(self, features: UVFeatures) -> UVFeatures:
         """Hides a random share of the cells from the decoder while training (design 4, Masks)."""
@@ -167,21 +267,33 @@ class DualUVDecoder(Decoder):
         patches = self.expand(self.norm(_flatten(cells)))
         return self.surface.from_map(F.pixel_shuffle(_unflatten(patches), self.patch))
 
-    def _copied(self, features: UVFeatures, dtype: torch.dtype) -> Tensor | None:
+    def _copied(self, features: UVFeatures) -> Tensor | None:
         """The portrait's colour at each texel, as a logit, and how squarely it was seen [B N 4]."""
         if not self.texel_rgb:
             return None
+        seen = self.surface.from_map(features.texels_seen)
+        return torch.cat([self._base(features), seen], -1)
+
+    def _base(self, features: UVFeatures, colours: Tensor | None = None) -> Tensor:
+        """Logits of the colours that the colour head predicts a residual on [B N 3].
+
+        Args:
+            features: say which texels are seen, and their colours.
+            colours: [B N 4] better colours of seen texels, and how much they are to be trusted.
+        """
         texels = self.surface.from_map(torch.cat([features.texels, features.texels_seen], 1))
-        seen = texels[..., 3:]
-        logits = torch.logit(texels[..., :3].clamp(0.01, 0.99)) * (seen > 0)
-        return torch.cat([logits, seen], -1).to(dtype)
+        rgb, shown = texels[..., :3], (texels[..., 3:] > 0).to(texels.dtype)
+        if colours is not None:
+            rgb = torch.lerp(rgb, colours[..., :3], colours[..., 3:])
+        if self.complete:
+            rgb = complete_colours(rgb, shown, self.mirror)
+            return torch.logit(rgb.clamp(0.01, 0.99))
+        return torch.logit(rgb.clamp(0.01, 0.99)) * shown
 
     @torch.autocast("cuda", enabled=False)
     @torch.autocast("cpu", enabled=False)
-    def _activate(
-        self, raw: dict[str, Tensor], copied: Tensor | None, canonical: ProxyMesh
-    ) -> Gaussians:
-        """Raw head outputs to Gaussians in the axes of the rest pose, in float32."""
+    def _place(self, raw: dict[str, Tensor], canonical: ProxyMesh) -> Gaussians:
+        """Raw head outputs to Gaussians in the axes of the rest pose, colours still raw logits."""
         raw = {name: value.float() for name, value in raw.items()}
         rest_from_tangent, spacing = self.surface.tangent_frames(canonical.rest_vertices)
         offset = self.max_offset * torch.tanh(raw["offset"] * (0.05 / self.max_offset))
@@ -192,9 +304,13 @@ class DualUVDecoder(Decoder):
         )
         base = torch.cat([spacing, spacing.amin(-1, keepdim=True)], -1).clamp(2e-4, 2e-2)
         scales = base * torch.exp(raw["scale"].clamp(-4, 3) + _SCALE_BIAS)
-        colour = raw["color"] if copied is None else raw["color"] + copied[..., :3].float()
         opacity = torch.sigmoid(raw["opacity"][..., 0] + _OPACITY_BIAS)
-        return Gaussians(offset, turn, scales, opacity, torch.sigmoid(colour))
+        return Gaussians(offset, turn, scales, opacity, raw["color"])
+
+    def _colour(self, avatar: Avatar, base: Tensor | None) -> Avatar:
+        """Adds the residual to the base colour's logits; through a sigmoid."""
+        logits = avatar.canonical.colors if base is None else avatar.canonical.colors + base
+        return avatar.replace(canonical=avatar.canonical.replace(colors=torch.sigmoid(logits)))
 
 
 # Neighbouring Gaussians one spacing apart with a deviation of 0.6 spacings leave no gaps.
@@ -244,6 +360,18 @@ class AttributeHeads(nn.Module):
 
 # Texels at a time: 256 hidden channels of 2,048 texels are 2 MB.
 _CHUNK = 2048
+
+
+def _central_points(surface: SurfaceMap, grid: int) -> Tensor:
+    """Returns [grid^2] for each cell the point nearest to its middle, -1 where it holds none."""
+    cells = surface.cells(grid)
+    row, column = surface.texels // surface.size, surface.texels % surface.size
+    side = surface.size / grid
+    away = (row % side - side / 2 + 0.5).square() + (column % side - side / 2 + 0.5).square()
+    nearest = torch.full((grid**2,), torch.inf).scatter_reduce(0, cells, away, "amin")
+    best = (away == nearest[cells]).nonzero()[:, 0]
+    chosen = torch.full((grid**2,), -1).scatter_reduce(0, cells[best], best, "amax")
+    return chosen
 
 
 def _flatten(maps: Tensor) -> Tensor:

@@ -189,6 +189,31 @@ def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], source: str = 
     model.load_state_dict({key: tensors[key].to(own[key].dtype) for key in own})
 
 
+def warm_start(model: nn.Module, weights: str | Path) -> list[str]:
+    """Starts a model from the weights of a related one, wherever name and shape agree.
+
+    Args:
+        model: filled in place.
+        weights: a `.safetensors` file or a training checkpoint.
+
+    Returns:
+        Names of the model's weights that keep their random start.
+
+    Raises:
+        ConfigError: no weight fits.
+        AssetError: no such file.
+        InputError: a damaged file.
+    """
+    tensors, _ = read_weights(weights)
+    own = model.state_dict()
+    fitting = {k: v.to(own[k].dtype) for k, v in tensors.items() if k in own}
+    fitting = {k: v for k, v in fitting.items() if v.shape == own[k].shape}
+    if not fitting:
+        raise ConfigError(f"no weight of {weights} fits the config's model")
+    model.load_state_dict(fitting, strict=False)
+    return [name for name in own if name not in fitting]
+
+
 def build_model(cfg: Mapping[str, Any]) -> nn.Module:
     """Builds the model of a config's `model` section (type `AvatarModel` unless it says so)."""
     from presence.registry import MODELS

@@ -11,7 +11,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from presence.engine.checkpoint import build_model, export_weights, list_checkpoints
+from presence.engine.checkpoint import (
+    build_model,
+    export_weights,
+    list_checkpoints,
+    warm_start,
+)
 from presence.engine.data import RememberedSource, build_loader
 from presence.engine.distributed import Process, start_process, stop_process
 from presence.engine.seed import seed_everything
@@ -141,7 +146,11 @@ def _build_runner(config: Any, settings: TrainSettings, process: Process, folder
         if key not in config:
             raise ConfigError(f"the config has no `{key}` section")
     seed_everything(settings.seed)  # the same first weights on every process
-    model: nn.Module = build_model(config["model"]).to(process.device)
+    model: nn.Module = build_model(config["model"])
+    if settings.init_weights:
+        fresh = warm_start(model, settings.init_weights)
+        _log.info("%s: %d weights start at random: %s", settings.init_weights, len(fresh), fresh)
+    model = model.to(process.device)
     if settings.compile:
         _log.info("%d blocks will be compiled", compile_blocks(model))
     collaborators = data_collaborators(model, process.device, settings.workers)
