@@ -33,20 +33,34 @@ def forward_kinematics(
 
     Source: SMPL (Loper et al. 2015), Eq. 3-4; rest joint frames are world-aligned.
     """
-    offset = rest_joints - rest_joints[..., [max(p, 0) for p in parents], :]
+    device = rest_joints.device
+    of_parents = index(tuple(max(p, 0) for p in parents), device)
+    offset = rest_joints - rest_joints.index_select(-2, of_parents)
     world: list[Tensor] = [rotations[..., :1, :, :]]
     placed: list[Tensor] = [rest_joints[..., :1, :]]
     levels = kinematic_levels(tuple(parents))
     for level, above in zip(levels[1:], levels[:-1], strict=True):
         slot = {joint: index for index, joint in enumerate(above)}
-        of_parent = [slot[parents[joint]] for joint in level]
-        turned = world[-1][..., of_parent, :, :]  # [... n 3 3]
-        moved = (turned @ offset[..., list(level), :, None]).squeeze(-1)
-        placed.append(placed[-1][..., of_parent, :] + moved)
-        world.append(turned @ rotations[..., list(level), :, :])
+        of_parent = index(tuple(slot[parents[joint]] for joint in level), device)
+        own = index(level, device)
+        turned = world[-1].index_select(-3, of_parent)  # [... n 3 3]
+        moved = (turned @ offset.index_select(-2, own)[..., None]).squeeze(-1)
+        placed.append(placed[-1].index_select(-2, of_parent) + moved)
+        world.append(turned @ rotations.index_select(-3, own))
     flat = [joint for level in levels for joint in level]
-    order = sorted(range(len(flat)), key=flat.__getitem__)
-    return torch.cat(world, -3)[..., order, :, :], torch.cat(placed, -2)[..., order, :]
+    order = index(tuple(sorted(range(len(flat)), key=flat.__getitem__)), device)
+    return torch.cat(world, -3).index_select(-3, order), torch.cat(placed, -2).index_select(
+        -2, order
+    )
+
+
+@lru_cache(maxsize=256)
+def index(numbers: tuple[int, ...], device: torch.device) -> Tensor:
+    """Returns numbers as an int64 tensor that stays on its device.
+
+    Indexing with a list would copy it to the GPU at every call, and the host would wait.
+    """
+    return torch.tensor(numbers, device=device)
 
 
 @lru_cache

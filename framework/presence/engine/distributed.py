@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import warnings
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import nn
 
 from presence.errors import ConfigError
 
@@ -79,6 +81,18 @@ def stop_process(process: Process) -> None:
     """Leaves the process group that `start_process` joined."""
     if process.world > 1 and dist.is_initialized():
         dist.destroy_process_group()
+
+
+def exchange_gradients(model: nn.Module, device: torch.device) -> nn.Module:
+    """Wraps a model so that the processes average its gradients; on the CPU too."""
+    from torch.nn.parallel import DistributedDataParallel
+
+    ids = [device.index] if device.type == "cuda" else None
+    with warnings.catch_warnings():  # newer torch is about to rename the argument
+        warnings.simplefilter("ignore", FutureWarning)
+        return DistributedDataParallel(
+            model, device_ids=ids, broadcast_buffers=False, gradient_as_bucket_view=True
+        )
 
 
 def gather(value: Any) -> list[Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from mmengine.visualization import TensorboardVisBackend, Visualizer
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from presence.engine import provenance
 from presence.engine.checkpoint import (
@@ -23,7 +21,7 @@ from presence.engine.checkpoint import (
     save_checkpoint,
 )
 from presence.engine.data import BatchLoader, IndexLoader
-from presence.engine.distributed import Process
+from presence.engine.distributed import Process, exchange_gradients
 from presence.engine.ema import WeightAverage
 from presence.engine.hooks import (
     AverageHook,
@@ -197,10 +195,7 @@ class AvatarRunner(Runner):
         """Wraps the model for several processes; on the CPU too, which mmengine's does not."""
         if self.process.world == 1:
             return model
-        ids = [self.process.device.index] if self.process.device.type == "cuda" else None
-        with warnings.catch_warnings():  # newer torch is about to rename the argument
-            warnings.simplefilter("ignore", FutureWarning)
-            return DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)
+        return exchange_gradients(model, self.process.device)
 
     def set_randomness(self, seed: int, **unused: Any) -> None:
         """Seeds this process; the loop seeds every iteration again."""

@@ -127,6 +127,8 @@ class TrainSettings:
         workers: DataLoader processes for map-style data sets.
         prefetch: make the next batches while the current one is used: on the CPU in a second
             thread (torch then uses half of its threads for each), on CUDA in another process.
+        compile: compile transformer and convolution blocks with `torch.compile`, once for all
+            that are alike: worth a minute at the start of long runs on a GPU.
         init_weights: weights of a related model to start from, where name and shape agree.
         custom_hooks: configs of further mmengine hooks.
     """
@@ -142,6 +144,7 @@ class TrainSettings:
     precision: Literal["bf16", "fp32"] = "bf16"
     workers: int = 0
     prefetch: bool = True
+    compile: bool = False
     init_weights: str | None = None
     custom_hooks: tuple[Mapping[str, Any], ...] = ()
 

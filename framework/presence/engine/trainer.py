@@ -140,6 +140,7 @@ def _shared_cores(loader: Any) -> Iterator[None]:
 
 def _build_runner(config: Any, settings: TrainSettings, process: Process, folder: Path) -> Any:
     from presence.engine.runner import AvatarRunner
+    from presence.realtime.compiling import compile_blocks
 
     for key in ("model", "data"):
         if key not in config:
@@ -150,6 +151,8 @@ def _build_runner(config: Any, settings: TrainSettings, process: Process, folder
         fresh = warm_start(model, settings.init_weights)
         _log.info("%s: %d weights start at random: %s", settings.init_weights, len(fresh), fresh)
     model = model.to(process.device)
+    if settings.compile:
+        _log.info("%d blocks will be compiled", compile_blocks(model))
     collaborators = data_collaborators(model, process.device, settings.workers)
     source = build_source(config, "train", **collaborators)
     if source is None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from presence.geometry import vertex_normals
 from presence.interfaces import MeshRasterizer, Projector
+from presence.projection.fused import can_fuse, cell_lists, project_fused
 from presence.projection.surface import SurfaceMap
 from presence.registry import PROJECTORS
 from presence.structures import (
@@ -25,6 +26,8 @@ from presence.structures import (
 @PROJECTORS.register()
 class DualUVProjector(Projector):
     """Gathers image features at visible surface points and averages them in UV cells.
+
+    On CUDA, where no gradients reach the features, `project_fused` does the same in few kernels.
 
     Args:
         surface: the texels' points on the body.
@@ -43,8 +46,14 @@ class DualUVProjector(Projector):
 
     core_points: Tensor
     core_cells: Tensor
+    core_members: Tensor
+    core_starts: Tensor
     shell_points: Tensor
     shell_cells: Tensor
+    shell_members: Tensor
+    shell_starts: Tensor
+    shell_vertex_ids: Tensor
+    shell_barycentrics: Tensor
 
     def __init__(
         self,
@@ -66,10 +75,18 @@ class DualUVProjector(Projector):
         self.max_raster_size = max_raster_size
         row, column = surface.texels // surface.size, surface.texels % surface.size
         for name, stride in (("core", feature_stride), ("shell", 2 * feature_stride)):
+            side = core_size if name == "core" else shell_size
             picked = ((row % stride == 0) & (column % stride == 0)).nonzero()[:, 0]
-            self.register_buffer(f"{name}_points", picked, persistent=False)
-            cells = surface.cells(core_size if name == "core" else shell_size)[picked]
-            self.register_buffer(f"{name}_cells", cells, persistent=False)
+            cells = surface.cells(side)[picked]
+            # The core looks at all points and lists some; the shell looks only at those listed.
+            listed = picked if name == "core" else torch.arange(len(picked))
+            starts, members = cell_lists(cells, listed, side**2)
+            constants = dict(points=picked, cells=cells, starts=starts, members=members)
+            for key, value in constants.items():
+                self.register_buffer(f"{name}_{key}", value, persistent=False)
+        for key in ("vertex_ids", "barycentrics"):
+            value = getattr(surface, key)[self.shell_points].contiguous()
+            self.register_buffer(f"shell_{key}", value, persistent=False)
 
     @torch.autocast("cuda", enabled=False)
     @torch.autocast("cpu", enabled=False)
@@ -77,7 +94,10 @@ class DualUVProjector(Projector):
         self, features: ImageFeatures, portrait: Portrait, mesh: ProxyMesh, camera: Camera
     ) -> UVFeatures:
         """Rearranges features of a batch [B C h w] into UV; geometry stays in float32."""
-        raster_camera = self._raster_camera(camera)
+        masked = self.mask_filter == "always" or (self.mask_filter == "test" and not self.training)
+        if can_fuse(features, portrait, mesh):
+            return project_fused(self, features, portrait, mesh, camera, masked=masked)
+        raster_camera = self.raster_camera(camera)
         body = self._rasterize(mesh.vertices, raster_camera)
         shell_vertices = mesh.vertices + self.shell_offset * vertex_normals(
             mesh.vertices, self.surface.faces
@@ -89,7 +109,7 @@ class DualUVProjector(Projector):
             shell_vertices, camera, raster_camera, shell, self.shell_points
         )
         seen_shell = seen_shell * _sample_nearest((body.face_ids < 0).float(), px_shell, camera)
-        if self.mask_filter == "always" or (self.mask_filter == "test" and not self.training):
+        if masked:
             seen = seen * (_sample(portrait.alpha, px, camera)[..., 0] > 0.5)
             seen_shell = seen_shell * (_sample(portrait.alpha, px_shell, camera)[..., 0] > 0.5)
 
@@ -101,7 +121,8 @@ class DualUVProjector(Projector):
         texels = self.surface.to_map(torch.cat([colours, seen[..., None]], -1))
         return UVFeatures(core, core_seen, shell_grid, shell_seen, texels[:, :3], texels[:, 3:])
 
-    def _raster_camera(self, camera: Camera) -> Camera:
+    def raster_camera(self, camera: Camera) -> Camera:
+        """Returns the camera of the picture in which visibility is tested."""
         scale = min(1.0, self.max_raster_size / max(camera.width, camera.height))
         return camera.resized(round(camera.width * scale), round(camera.height * scale))
 
@@ -136,8 +157,8 @@ class DualUVProjector(Projector):
         px = (position / depth.clamp_min(1e-6)[..., None]) @ camera.K.transpose(-1, -2)
         px = px[..., :2]
         nearest = _sample_nearest(fragments.depth, px, camera)
-        size = px.new_tensor([camera.width, camera.height])
-        inside = ((px >= 0) & (px < size)).all(-1) & (depth > 0)
+        x, y = px.unbind(-1)
+        inside = (x >= 0) & (x < camera.width) & (y >= 0) & (y < camera.height) & (depth > 0)
         # A sloped surface changes depth within a pixel: grazing points need more room.
         slack = self.depth_tolerance * (1 + 1 / cosine.clamp(0.1, 1.0))
         seen = inside & (cosine > 0) & (depth <= nearest + slack)
@@ -154,7 +175,7 @@ class DualUVProjector(Projector):
         batch, _, channels = sampled.shape
         total = sampled.new_zeros(batch, grid**2, channels).index_add(1, cells, sampled)
         count = weight.new_zeros(batch, grid**2).index_add(1, cells, weight)
-        members = torch.bincount(cells, minlength=grid**2).clamp_min(1)
+        members = getattr(self, f"{branch}_starts").diff().clamp_min(1)
         mean = total / (count[..., None] + 1e-6)
         share = count / members
         unflat = (grid, grid)
@@ -165,8 +186,8 @@ class DualUVProjector(Projector):
 
 
 def _to_unit(px: Tensor, camera: Camera) -> Tensor:
-    size = px.new_tensor([camera.width, camera.height])
-    return 2 * px / size - 1
+    x, y = px.unbind(-1)
+    return torch.stack([2 * x / camera.width - 1, 2 * y / camera.height - 1], -1)
 
 
 def _sample(maps: Tensor, px: Tensor, camera: Camera) -> Tensor:

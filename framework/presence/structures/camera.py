@@ -53,8 +53,10 @@ class Camera(TensorStruct):
 
     def resized(self, width: int, height: int) -> Camera:
         """Returns the camera of the same picture scaled to `width` x `height` pixels."""
-        scale = self.K.new_tensor([width / self.width, height / self.height, 1.0])
-        return self.replace(K=self.K * scale[:, None], width=width, height=height)
+        # Row by row: a small tensor of factors would make the host wait for its copy to a GPU.
+        x, y, rest = self.K[..., :1, :], self.K[..., 1:2, :], self.K[..., 2:, :]
+        K = torch.cat([x * (width / self.width), y * (height / self.height), rest], -2)
+        return self.replace(K=K, width=width, height=height)
 
     def cropped(self, left: float, top: float, width: int, height: int) -> Camera:
         """Returns the camera of a window at corner (left, top) px; it may leave the picture."""

@@ -102,11 +102,21 @@ class Avatar(TensorStruct):
         """Carries the canonical Gaussians to a posed mesh of the same person.
 
         Surface points follow shape, expression and skinning; the skinning rotation, blended as
-        quaternions, turns offset and orientation (design section 4, Animation).
+        quaternions, turns offset and orientation (design section 4, Animation). On CUDA, where no
+        gradients are wanted, a fused kernel does the same.
 
         Args:
             mesh: posed mesh, batched like the avatar.
         """
+        if mesh.vertices.is_cuda:
+            from presence.realtime.posing import can_fuse, pose_fused
+
+            if can_fuse(self, mesh):
+                return pose_fused(self, mesh)
+        return self.pose_reference(mesh)
+
+    def pose_reference(self, mesh: ProxyMesh) -> Gaussians:
+        """`pose` in plain torch, differentiable: the path of training and of the CPU."""
         points = self.binding.interpolate(mesh.vertices)
         turned = self._turned(self.binding.blend_rotations(mesh.skin_rotations))
         return turned.replace(means=points + turned.means)

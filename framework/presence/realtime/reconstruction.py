@@ -1,0 +1,190 @@
+"""`ReconstructionSession`: portraits of one size to avatars, compiled and as one CUDA graph."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import logging
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from presence.models.avatar_model import AvatarModel
+from presence.models.layers import TransformerBlock
+from presence.models.vit import ViTBlock
+from presence.realtime.compiling import CompileMode, compile_blocks
+from presence.realtime.graphs import Recorded, kept_constants
+from presence.realtime.heads import FusedHeads, unsuitable
+from presence.realtime.linear_gelu import fuse_gelu
+from presence.structures import Avatar, BodyParams, Camera, Portrait
+
+_log = logging.getLogger(__name__)
+_TIMED = 10  # runs of each attention kernel when the fastest is chosen
+
+
+class ReconstructionSession:
+    """`AvatarModel.reconstruct` for many portraits of one size.
+
+    Works on a copy of the model that shares its weights, but keeps those of linear layers in
+    bf16, as autocast would convert them at every call. Blocks that repeat are compiled once
+    each, the attribute heads are fused, and everything from body parameters to the avatar is
+    recorded into one CUDA graph.
+
+    Args:
+        model: on a CUDA device; its weights must not change while the session is used.
+        portrait: an example [3 H W] or [B 3 H W]; all others have its shape.
+        body: parameters, batched like the portrait.
+        camera: batched like the portrait.
+        compile: "max-autotune" searches for the fastest matrix products, which takes minutes.
+        gelu: "tanh" computes GELU inside the matrix product before it, in its tanh form, whose
+            error (5e-4) is of the size of bf16's; "exact" leaves it to a pass of its own.
+        graph: whether to record a CUDA graph.
+
+    Attributes:
+        notes: what was done and what was not, with reasons.
+    """
+
+    def __init__(
+        self,
+        model: AvatarModel,
+        portrait: Portrait,
+        body: BodyParams,
+        camera: Camera,
+        *,
+        compile: CompileMode = "default",
+        gelu: Literal["exact", "tanh"] = "tanh",
+        graph: bool = True,
+    ) -> None:
+        if portrait.device.type != "cuda":
+            raise ValueError(f"a session needs CUDA tensors, got {portrait.device}")
+        self.notes: list[str] = []
+        self._single = not portrait.batch_shape
+        if self._single:
+            portrait, body, camera = portrait.unsqueeze(), body.unsqueeze(), camera.unsqueeze()
+        self.portrait = portrait.map(_own)
+        self.body, self.camera = body.map(_own), camera.map(_own)
+        self.model = for_inference(model, compile=compile, gelu=gelu, notes=self.notes)
+        self.attention = self._fastest_attention()
+        with kept_constants():
+            self._recorded = Recorded(self._reconstruct, graph=graph)
+        self.notes.append(f"CUDA graph: {self._recorded.problem or 'yes'}")
+
+    @torch.no_grad()
+    def __call__(self, portrait: Portrait, body: BodyParams, camera: Camera) -> Avatar:
+        """Builds an avatar; it is overwritten by the next call, so clone what should stay."""
+        for own, given in (
+            (self.portrait.rgb, portrait.rgb),
+            (self.portrait.alpha, portrait.alpha),
+            (self.body.betas, body.betas),
+            (self.body.expression, body.expression),
+            (self.body.pose, body.pose),
+            (self.body.translation, body.translation),
+            (self.camera.K, camera.K),
+            (self.camera.cam_from_world, camera.cam_from_world),
+        ):
+            own.copy_(given, non_blocking=True)
+        with kept_constants():
+            avatar = self._recorded()
+        return avatar[0] if self._single else avatar
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Sets precision and attention as they are while the session works."""
+        # The slower kernels stay allowed, for sequences that the chosen one cannot take.
+        order = [self.attention, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+        # A recorded graph must not read casts that autocast keeps outside of it.
+        autocast = torch.autocast("cuda", dtype=torch.bfloat16, cache_enabled=False)
+        with torch.no_grad(), autocast, sdpa_kernel(order, set_priority=True):
+            yield
+
+    def _reconstruct(self) -> Avatar:
+        with self.running():
+            return self.model.reconstruct(self.portrait, self.body, self.camera)
+
+    def _fastest_attention(self) -> SDPBackend:
+        """Times torch's attention kernels on a sequence like the model's."""
+        heads, width, tokens = 24, 64, 4097
+        for block in self.model.modules():
+            if isinstance(block, ViTBlock | TransformerBlock):
+                heads = block.attention.heads
+                width = block.attention.qkv.in_features // heads
+                break
+        q = torch.randn(1, heads, tokens, width, device="cuda", dtype=torch.bfloat16)
+        best, seconds = SDPBackend.FLASH_ATTENTION, float("inf")
+        for backend in (SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION):
+            try:
+                with torch.no_grad(), sdpa_kernel(backend):
+                    taken = _time_attention(q)
+            except RuntimeError as error:
+                self.notes.append(f"{backend.name}: not available ({str(error).splitlines()[0]})")
+                continue
+            self.notes.append(f"{backend.name}: {1e3 * taken:.3f} ms")
+            if taken < seconds:
+                best, seconds = backend, taken
+        return best
+
+
+def for_inference(
+    model: AvatarModel,
+    *,
+    compile: CompileMode = "default",
+    gelu: Literal["exact", "tanh"] = "exact",
+    notes: list[str] | None = None,
+) -> AvatarModel:
+    """Returns a copy that shares the model's weights and is prepared for bf16 inference.
+
+    Args:
+        model: stays as it is.
+        compile: of the blocks that repeat.
+        gelu: see `ReconstructionSession`.
+        notes: receives what was done.
+    """
+    notes = notes if notes is not None else []
+    shared = {id(t): t for t in [*model.parameters(), *model.buffers()]}
+    copied = copy.deepcopy(model, shared).eval()
+    decoder = copied.decoder
+    heads = getattr(decoder, "heads", None)
+    reason = unsuitable(getattr(heads, "mlps", None))
+    if reason is None:
+        decoder.heads = FusedHeads(heads.mlps)  # type: ignore[union-attr]
+    notes.append(f"fused heads: {reason or 'yes'}")
+    for layer in decoder.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            _to_bf16(layer)
+    if gelu == "tanh":
+        notes.append(f"GELU inside matrix products (tanh form): {fuse_gelu(copied)} blocks")
+    if compile != "none":
+        # `compile_blocks` leaves float32 residual streams as they are: numbers do not change.
+        count = compile_blocks(copied, mode=compile)
+        notes.append(f"compiled blocks: {count} ({compile})")
+    return copied
+
+
+def _own(value: Tensor) -> Tensor:
+    return value.float().clone()
+
+
+def _to_bf16(layer: nn.Module) -> None:
+    for name, value in _own_parameters(layer):
+        if value.dtype == torch.float32:
+            kept = nn.Parameter(value.detach().bfloat16(), requires_grad=False)
+            setattr(layer, name, kept)
+
+
+def _own_parameters(layer: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    yield from list(layer.named_parameters(recurse=False))
+
+
+def _time_attention(q: Tensor) -> float:
+    start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    for _ in range(3):
+        nn.functional.scaled_dot_product_attention(q, q, q)
+    start.record()
+    for _ in range(_TIMED):
+        nn.functional.scaled_dot_product_attention(q, q, q)
+    stop.record()
+    stop.synchronize()
+    return start.elapsed_time(stop) / 1e3 / _TIMED
