@@ -69,3 +69,17 @@ def test_a_closed_pipe_is_silent():
     process.stdout.close()
     assert process.stderr.read() == b""
     assert process.wait() == 0
+
+
+def test_a_tool_cannot_stand_in_for_a_standard_module(tmp_path):
+    (tmp_path / "profile.py").write_text("raise SystemExit('the wrong profile')")
+    tool = tmp_path / "tool.py"
+    tool.write_text(
+        "from presence.cli import run_tool\n"
+        "def main():\n"
+        "    import cProfile\n"
+        "    print(cProfile.run)\n"
+        "run_tool(main)\n"
+    )
+    done = subprocess.run([sys.executable, tool], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "function run" in done.stdout, done.stderr

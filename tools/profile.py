@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import os
-import sys
-from pathlib import Path
 
-# This file's name is also a standard module's, which profilers import: leave it to them.
-sys.path[:] = [p for p in sys.path if Path(p or ".").resolve() != Path(__file__).resolve().parent]
-
-import argparse  # noqa: E402
-
-from presence.cli import run_tool  # noqa: E402
+from presence.cli import run_tool
 
 
 def main() -> None:

@@ -49,6 +49,7 @@ def run_tool(main: Callable[[], int | None]) -> NoReturn:
         ...     stop.code
         0
     """
+    _hide_tools()
     _start_logging()
     try:
         code = main() or 0
@@ -77,6 +78,18 @@ def user_text(error: BaseException) -> str | None:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "out of memory: use a smaller batch or picture size, or --device cpu"
     return None
+
+
+def _hide_tools() -> None:
+    """Takes the running script's folder off the import path.
+
+    Python puts it first, where `tools/profile.py` and `tools/test.py` would stand in for the
+    standard library's modules of those names (`cProfile` imports `profile`).
+    """
+    script = getattr(sys.modules["__main__"], "__file__", None)
+    if script is not None:
+        folder = os.path.dirname(os.path.realpath(script))
+        sys.path[:] = [entry for entry in sys.path if os.path.realpath(entry or ".") != folder]
 
 
 def _report(text: str, code: int) -> int:

@@ -26,8 +26,8 @@ def check(shape, channels, hidden, device, dtype):
         wanted = mlp.double()(texels.double())
         assert found[name].shape == wanted.shape and found[name].dtype == torch.float32
         error = float((found[name] - wanted).norm() / wanted.norm())
-        # The operands are rounded to bf16, or on a GPU to tf32.
-        assert error < (1e-2 if dtype == torch.bfloat16 else 1e-3), (name, error)
+        # The operands are rounded to bf16, or on a GPU to tf32 (5e-4 each).
+        assert error < (1e-2 if dtype == torch.bfloat16 else 2e-3), (name, error)
 
 
 @needs_gpu

@@ -79,7 +79,7 @@ class DualUVProjector(Projector):
             picked = ((row % stride == 0) & (column % stride == 0)).nonzero()[:, 0]
             cells = surface.cells(side)[picked]
             # The core looks at all points and lists some; the shell looks only at those listed.
-            listed = picked if name == "core" else torch.arange(len(picked))
+            listed = picked if name == "core" else torch.arange(len(picked), device=picked.device)
             starts, members = cell_lists(cells, listed, side**2)
             constants = dict(points=picked, cells=cells, starts=starts, members=members)
             for key, value in constants.items():

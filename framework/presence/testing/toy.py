@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
@@ -43,11 +44,12 @@ class SphereBody(Body):
 
     def default_params(self, batch_shape: tuple[int, ...] = ()) -> BodyParams:
         """Returns the unit person at the origin."""
+        zeros = functools.partial(torch.zeros, device=self.template.device)
         return BodyParams(
-            torch.zeros(*batch_shape, self.num_betas),
-            torch.zeros(*batch_shape, self.num_expression),
-            torch.zeros(*batch_shape, 55, 3),
-            torch.zeros(*batch_shape, 3),
+            zeros(*batch_shape, self.num_betas),
+            zeros(*batch_shape, self.num_expression),
+            zeros(*batch_shape, 55, 3),
+            zeros(*batch_shape, 3),
         )
 
     def forward(self, params: BodyParams) -> ProxyMesh:
