@@ -43,7 +43,7 @@ model = dict(
         mask_ratio=0.5,
     ),
     renderer=dict(type="AutoRenderer"),
-    reconstruction=dict(type="ReconstructionLoss", l1=2.0, lpips=0.5, mask=2.0, net="squeeze"),
+    reconstruction=dict(type="ReconstructionLoss", l1=2.0, lpips=0.5, mask=1.0, net="squeeze"),
     regularizers=[  # weights*: the paper's lambdas are not in its text
         dict(type="OffsetLoss", weight=1.0),
         dict(type="ScaleLoss", weight=1.0, limit=0.01),

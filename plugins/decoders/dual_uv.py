@@ -15,11 +15,10 @@ from presence.geometry import matrix_to_quaternion, quaternion_multiply, vertex_
 from presence.interfaces import Body, Decoder
 from presence.models.layers import ConvBlock, TransformerBlock, sinusoids, two_layer_mlp
 from presence.projection import (
+    NearbyColours,
     SurfaceMap,
     carve,
     colours_at,
-    complete_colours,
-    mirrored_points,
     probe_mask,
 )
 from presence.registry import DECODERS
@@ -63,8 +62,8 @@ class DualUVDecoder(Decoder):
         mask_ratio: in training, a share drawn from U(0, mask_ratio) of the cells is dropped.
         texel_rgb: whether the portrait's colour at each texel joins the token and is the base on
             which the colour head predicts a residual* (design section 6).
-        complete: whether unseen texels start from the mirrored one's colour, or the mean, instead
-            of mid-grey*; needs `texel_rgb`.
+        complete: whether unseen texels start from the mirrored one's colour, or from what is seen
+            near them, instead of mid-grey*; needs `texel_rgb`.
         probes: metres along the surface normal at which cells read the portrait's mask*, so that
             they know how far hair and cloth reach; none leaves the probes out.
         carve: whether Gaussians that leave the body's outline for the background of the portrait
@@ -76,7 +75,6 @@ class DualUVDecoder(Decoder):
     """
 
     probed: Tensor
-    mirror: Tensor
 
     needs: ClassVar[Literal["uv", "image"]] = "uv"
     also: ClassVar[tuple[Literal["portrait", "posed"], ...]] = ("portrait", "posed")
@@ -133,7 +131,7 @@ class DualUVDecoder(Decoder):
             self.register_buffer("probed", _central_points(surface, core_size), persistent=False)
             self.probe_in = nn.Linear(len(self.probes) + 1, cell, bias=False)
         if complete:
-            self.register_buffer("mirror", mirrored_points(body, surface), persistent=False)
+            self.completion = NearbyColours(body, surface)
         self.merge_core, self.unmerge = _mergers(cell, width, merge)
         self.merge_shell = _mergers(cell, width, merge)[0] if shell_size else None
         self.blocks = nn.ModuleList(
@@ -286,7 +284,7 @@ class DualUVDecoder(Decoder):
         if colours is not None:
             rgb = torch.lerp(rgb, colours[..., :3], colours[..., 3:])
         if self.complete:
-            rgb = complete_colours(rgb, shown, self.mirror)
+            rgb = self.completion(rgb, shown)
             return torch.logit(rgb.clamp(0.01, 0.99))
         return torch.logit(rgb.clamp(0.01, 0.99)) * shown
 

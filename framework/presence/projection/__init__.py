@@ -1,13 +1,14 @@
 """Core-UV and Shell-UV: texels to surface points to image features."""
 
 from presence.projection.blending import blend_uv
-from presence.projection.completion import complete_colours, mirrored_points
+from presence.projection.completion import NearbyColours, complete_colours, mirrored_points
 from presence.projection.dual_uv import DualUVProjector
 from presence.projection.silhouette import carve, colours_at, probe_mask
 from presence.projection.surface import SurfaceMap, build_surface
 
 __all__ = [
     "DualUVProjector",
+    "NearbyColours",
     "SurfaceMap",
     "blend_uv",
     "build_surface",

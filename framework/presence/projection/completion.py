@@ -1,9 +1,9 @@
-"""Colours for texels that a portrait does not show: the mirrored one, else the mean."""
+"""Colours for texels that a portrait does not show: the mirrored one, else what is near."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from presence.interfaces import Body
 from presence.projection.surface import SurfaceMap
@@ -32,8 +32,57 @@ def complete_colours(colours: Tensor, seen: Tensor, mirror: Tensor) -> Tensor:
         [B N 3]: seen colours as they are; unseen ones from the mirrored texel; where that is
         unseen too, the mean of all others (0 if there are none).
     """
-    mirrored, mirrored_seen = colours[:, mirror], seen[:, mirror]
-    colours = colours * seen + mirrored * mirrored_seen * (1 - seen)
-    known = torch.maximum(seen, mirrored_seen)
+    colours, known = _from_mirror(colours, seen, mirror)
     mean = (colours * known).sum(1, keepdim=True) / known.sum(1, keepdim=True).clamp_min(1)
     return colours * known + mean * (1 - known)
+
+
+class NearbyColours(nn.Module):
+    """Fills unseen texels from the mirrored one, else from what is seen near them on the body.
+
+    Nearness is measured in the rest pose through space, so a back takes the colour of its sides
+    and chest, and a sleeve nothing of the trousers beside it.
+
+    Args:
+        body: names each vertex's mirror image.
+        surface: the texels' points on the body.
+        cells: side of the UV grid in which colours are gathered.
+        reach: metres at which a seen cell counts exp(-1/2) times; farther ones fade, and decide
+            only where nothing nearer is seen.
+    """
+
+    mirror: Tensor
+    cell: Tensor
+    weights: Tensor
+
+    def __init__(
+        self, body: Body, surface: SurfaceMap, *, cells: int = 64, reach: float = 0.06
+    ) -> None:
+        super().__init__()
+        with torch.no_grad():
+            rest = body(body.default_params()).rest_vertices.cpu()
+        points = surface.binding.to("cpu").interpolate(rest)
+        _, cell = surface.cells(cells).cpu().unique(return_inverse=True)
+        count = torch.bincount(cell)
+        middle = torch.zeros(len(count), 3).index_add(0, cell, points) / count[:, None]
+        distance = torch.cdist(middle, middle)
+        weights = torch.exp(-0.5 * (distance / reach) ** 2) + 1e-4 * torch.exp(-distance / 0.1)
+        constants = dict(mirror=mirrored_points(body, surface), cell=cell, weights=weights)
+        for name, value in constants.items():
+            self.register_buffer(name, value, persistent=False)
+
+    def forward(self, colours: Tensor, seen: Tensor) -> Tensor:
+        """Fills colours [B N 3] where `seen` [B N 1] is 0; all zeros where nothing is seen."""
+        colours, known = _from_mirror(colours, seen, self.mirror)
+        gathered = torch.cat([colours * known, known], -1)
+        total = gathered.new_zeros(len(gathered), len(self.weights), 4)
+        total = self.weights @ total.index_add(1, self.cell, gathered)  # [B P 4]
+        near = (total[..., :3] / total[..., 3:].clamp_min(1e-12))[:, self.cell]
+        return colours * known + near * (1 - known)
+
+
+def _from_mirror(colours: Tensor, seen: Tensor, mirror: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns colours [B N 3] with mirrored ones where unseen, and where either is known."""
+    mirrored, mirrored_seen = colours[:, mirror], seen[:, mirror]
+    colours = colours * seen + mirrored * mirrored_seen * (1 - seen)
+    return colours, torch.maximum(seen, mirrored_seen)

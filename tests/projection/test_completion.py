@@ -1,0 +1,72 @@
+"""Colours of unseen texels, against brute force over all pairs and the mirror's geometry."""
+
+import pytest
+import torch
+
+from presence.projection import NearbyColours, build_surface, complete_colours, mirrored_points
+from presence.testing.toy import SphereBody
+
+
+@pytest.fixture(scope="module")
+def sphere():
+    body = SphereBody()
+    surface = build_surface(body, 32)
+    return body, surface, surface.binding.interpolate(body.template)
+
+
+def test_mirrored_points_are_nearest_to_the_mirror_image(sphere):
+    body, surface, points = sphere
+    mirror = mirrored_points(body, surface)
+    image = points * torch.tensor([-1.0, 1.0, 1.0])
+    nearest = torch.cdist(image.double(), points.double()).amin(1)
+    torch.testing.assert_close((image - points[mirror]).norm(dim=-1).double(), nearest)
+
+
+@pytest.mark.parametrize("how", ["mean", "near"])
+def test_seen_colours_stay_and_unseen_ones_come_from_the_mirror(sphere, how):
+    body, surface, points = sphere
+    mirror = mirrored_points(body, surface)
+    seen = (points[None, :, :1] > 0).float()
+    colours = torch.rand(1, len(points), 3)
+    if how == "mean":
+        filled = complete_colours(colours, seen, mirror)
+    else:
+        filled = NearbyColours(body, surface, cells=8)(colours, seen)
+    right = seen[0, :, 0] > 0
+    assert torch.equal(filled[:, right], colours[:, right])
+    left = (points[:, 0] < 0) & right[mirror]
+    assert left.any() and torch.equal(filled[:, left], colours[:, mirror[left]])
+
+
+def test_a_back_takes_the_colour_of_what_is_seen_at_its_height(sphere):
+    body, surface, points = sphere
+    seen = (points[None, :, 2:] > 0.1).float()  # the front; its mirror image is itself
+    colours = (points[None, :, 1:2] > 0).float().expand(-1, -1, 3)  # white above, black below
+    found = NearbyColours(body, surface, cells=16, reach=0.15)(colours, seen)[0, :, 0]
+    back = points[:, 2] < -0.1
+    assert found[back & (points[:, 1] > 0.3)].mean() > 0.9
+    assert found[back & (points[:, 1] < -0.3)].mean() < 0.1
+    mean = complete_colours(colours, seen, mirrored_points(body, surface))[0, back, 0]
+    assert 0.3 < mean.mean() < 0.7  # the mean of all knows nothing of height
+
+
+def test_cells_are_weighted_by_their_distance(sphere):
+    body, surface, _ = sphere
+    module = NearbyColours(body, surface, cells=8, reach=0.3)
+    torch.manual_seed(0)
+    colours = torch.rand(1, len(surface), 3)
+    seen = (torch.rand(1, len(surface), 1) < 0.1).float()
+    found = module(colours, seen)
+    known = torch.maximum(seen, seen[:, module.mirror])[0, :, 0] > 0
+    full = torch.where(seen > 0, colours, colours[:, module.mirror])[0]
+    texel = int((~known).nonzero()[0, 0])
+    pairs = module.weights[module.cell[texel]][module.cell[known]][:, None].double()
+    wanted = (pairs * full[known]).sum(0) / pairs.sum()
+    torch.testing.assert_close(found[0, texel].double(), wanted, atol=1e-5, rtol=0)
+
+
+def test_nothing_seen_gives_zeros_and_no_nan(sphere):
+    body, surface, _ = sphere
+    nothing = torch.zeros(2, len(surface), 1)
+    found = NearbyColours(body, surface, cells=8)(torch.rand(2, len(surface), 3), nothing)
+    assert torch.equal(found, torch.zeros_like(found))

@@ -1,0 +1,75 @@
+"""Mask probes, carving and colours at points, against pictures whose values are known."""
+
+import math
+
+import pytest
+import torch
+
+from presence.projection import carve, colours_at, probe_mask
+from presence.projection.silhouette import sample_picture
+from presence.structures import Camera, Portrait
+
+
+@pytest.fixture
+def camera():
+    eye, target = torch.tensor([[0.0, 0.0, 2.0]]), torch.zeros(1, 3)
+    return Camera.look_at(eye, target, math.radians(30), 64, 64)
+
+
+@pytest.fixture
+def half_mask():
+    """The person fills the left half of the picture."""
+    alpha = torch.zeros(1, 1, 64, 64)
+    alpha[..., :32] = 1.0
+    return alpha
+
+
+def point(x, y=0.0, z=0.0):
+    return torch.tensor([[[x, y, z]]])
+
+
+def test_a_linear_ramp_is_read_at_its_pixel(camera):
+    ramp = (torch.arange(64) + 0.5).expand(1, 1, 64, 64)  # the value is the pixel's x
+    points = torch.rand(1, 50, 3) * 0.6 - 0.3
+    values, known = sample_picture(ramp, points, camera)
+    px, _ = camera.project(points)
+    torch.testing.assert_close(values[..., 0], px[..., 0], atol=2e-3, rtol=0)
+    assert known.all()
+
+
+def test_points_beyond_the_picture_or_behind_the_camera_are_unknown(camera):
+    ones = torch.ones(1, 1, 64, 64)
+    for far in (point(5.0), point(0.0, 0.0, 3.0)):
+        assert sample_picture(ones, far, camera)[1].item() == 0
+
+
+def test_probes_walk_along_the_normal(camera, half_mask):
+    metres_a_pixel = 2 * 2 * math.tan(math.radians(15)) / 64
+    start = point(-4 * metres_a_pixel)  # four pixels inside
+    outwards = torch.tensor([[[1.0, 0.0, 0.0]]])
+    stops = tuple(k * metres_a_pixel for k in (0.0, 2.0, 6.0, 60.0))
+    found = probe_mask(half_mask, start, outwards, camera, stops)
+    torch.testing.assert_close(found, torch.tensor([[[1.0, 1.0, -1.0, 0.0]]]))
+
+
+def test_carving_takes_what_leaves_the_outline_and_spares_a_misaligned_body(camera, half_mask):
+    inside, outside, beyond = -0.2, 0.2, 5.0
+    means = torch.cat([point(inside), point(outside), point(outside), point(beyond)], 1)
+    bound_to = torch.cat([point(inside), point(inside), point(outside), point(inside)], 1)
+    left = carve(half_mask, means, bound_to, camera)
+    torch.testing.assert_close(left, torch.tensor([[1.0, 0.0, 1.0, 1.0]]))
+
+
+def test_carving_pulls_gaussians_back_over_the_edge(camera, half_mask):
+    means = point(0.002).requires_grad_()
+    (slope,) = torch.autograd.grad(carve(half_mask, means, point(-0.2), camera).sum(), means)
+    assert slope[0, 0, 0] < 0  # further left means more opaque
+
+
+def test_colours_are_free_of_the_background_beside_the_person(camera, half_mask):
+    rgb = torch.zeros(1, 3, 64, 64)
+    rgb[:, 0, :, :32], rgb[:, 1, :, 32:] = 0.8, 1.0  # a red person before green
+    portrait = Portrait(rgb, half_mask)
+    found = colours_at(portrait, torch.cat([point(-0.2), point(0.001), point(0.3)], 1), camera)[0]
+    torch.testing.assert_close(found[:2, :3], torch.tensor([[0.8, 0.0, 0.0]] * 2))
+    assert found[0, 3] == 1 and 0 < found[1, 3] < 1 and found[2, 3] == 0
