@@ -57,6 +57,20 @@ def test_the_report_says_how_good_how_long_and_with_what(written):
     assert str(folder) not in json.dumps(stored)  # no paths of this machine
 
 
+def test_psnr_inside_the_portraits_own_mask_follows_from_the_written_pictures(written):
+    folder, report = written
+    shown, mask, drawn = (
+        load_portrait(folder / "out" / f"{name}.png").rgb
+        for name in ("portrait", "mask", "reconstruction")
+    )
+    wanted = shown * mask + (1 - mask)  # over white
+    own = mask[0] >= 0.5
+    error = (wanted - drawn)[:, own].double().square().mean()
+    found = report["metrics"]["psnr_portrait"]
+    assert found == pytest.approx(float(-10 * error.log10()), abs=0.05)
+    assert found > report["metrics"]["psnr"]  # the copy also covers what lies beside the person
+
+
 def test_the_copy_looks_like_the_portrait(written):
     """Smooth colours, copied: far above what a shift of a few pixels would leave."""
     folder, report = written

@@ -21,6 +21,8 @@ def picture_metrics(rendering: Rendering, portrait: Portrait) -> dict[str, Any]:
     """Measures PSNR, SSIM and LPIPS (squeeze) of the person, over white, inside the mask.
 
     The mask is the union of both alphas, as everywhere in this project (`compare_views`).
+    `psnr_portrait` is the PSNR inside the portrait's own mask alone, where nothing that the
+    rendering adds beside the person counts.
 
     Args:
         rendering: drawn over black, without batch axes.
@@ -31,6 +33,7 @@ def picture_metrics(rendering: Rendering, portrait: Portrait) -> dict[str, Any]:
         under `missing`.
     """
     from presence.evaluation import LPIPS, PSNR, SSIM, compare_views
+    from presence.evaluation.metrics import psnr
 
     comparison = compare_views(rendering.unsqueeze(), portrait.unsqueeze())
     values: dict[str, Any] = {}
@@ -42,6 +45,8 @@ def picture_metrics(rendering: Rendering, portrait: Portrait) -> dict[str, Any]:
             _log.warning("metric %s is not computed: %s", metric.name, reason)
             continue
         values.update({name: float(v[0]) for name, v in comparison.measure([metric]).items()})
+    own = portrait.unsqueeze().alpha >= 0.5
+    values["psnr_portrait"] = float(psnr(comparison.prediction, comparison.target, own)[0])
     return {**values, "lpips_net": "squeeze", "missing": missing}
 
 
