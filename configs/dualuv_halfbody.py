@@ -4,32 +4,13 @@ Trains on one GPU: `python tools/train.py configs/dualuv_halfbody.py`, or on sev
 `torchrun --nproc_per_node N tools/train.py configs/dualuv_halfbody.py --launcher pytorch`.
 """
 
-_base_ = ["./_base_/runtime.py", "./_base_/schedule.py", "./_base_/dualuv_open.py"]
+_base_ = [
+    "./_base_/runtime.py",
+    "./_base_/schedule.py",
+    "./_base_/halfbody_people.py",
+    "./_base_/dualuv_open.py",
+]
 
-data = dict(
-    train=dict(
-        type="ProceduralPeopleDataset",
-        split="train",
-        body="annyx",
-        size=512,
-        growing=[[0, 384], [700, 512]],
-        repose_probability=0.3,
-    ),
-    val=dict(
-        type="ProceduralPeopleDataset",
-        split="val",
-        num_subjects=100,
-        size=512,
-        target_yaw_range=(30, 60),
-    ),
-    test=dict(
-        type="ProceduralPeopleDataset",
-        split="test",
-        num_subjects=100,
-        size=512,
-        target_yaw_range=(30, 60),
-    ),
-)
 # Sized for seven minutes on two H100: more iterations keep helping.
 schedule = dict(iterations=1200, batch_size=12, warmup=50, final_ratio=0.02)
 optimizer = dict(lr=7e-4)  # a small decoder and no pretrained encoder: above the paper's 1e-4

@@ -4,7 +4,7 @@ data = dict(
         type="ProceduralPeopleDataset",
         split="train",
         size=512,
-        growing=[[0, 384], [1000, 512]],
+        growing=[[0, 384], [700, 512]],
         repose_probability=0.3,
     ),
     val=dict(
