@@ -96,7 +96,7 @@ class LHMDecoder(Decoder):
         upper_limit: metres that a scale may reach on `UPPER_PARTS`*.
         hip_angle: degrees that each leg is opened where the queries are taken; 20 in LHM.
         unturned_parts: parts whose Gaussians keep their orientation when posed. LHM has a mask
-            of such points in a separate file, which is not public knowledge; empty by default*.
+            of such points in a file that its weights do not hold; none by default*.
         seed: of the drawn points.
     """
 

@@ -55,7 +55,7 @@ class OffsetLoss(Regularizer):
 class OffsetHingeLoss(Regularizer):
     """Hinge on the distance from the body surface, m: LHM's "as close as possible" term.
 
-    Source: Qiu et al., LHM, 2025, section 3.4, without its weights by body part.
+    Source: Qiu et al., LHM, 2025, without its weights by body part.
 
     Args:
         weight: factor of the term.
