@@ -70,3 +70,21 @@ def test_nothing_seen_gives_zeros_and_no_nan(sphere):
     nothing = torch.zeros(2, len(surface), 1)
     found = NearbyColours(body, surface, cells=8)(torch.rand(2, len(surface), 3), nothing)
     assert torch.equal(found, torch.zeros_like(found))
+
+
+def test_hidden_hands_take_the_faces_colour_not_the_sleeves():
+    from presence.bodies import load_body
+    from presence.projection.queries import part_vertices, points_inside
+
+    body = load_body("annyx")
+    surface = build_surface(body, 64)
+    hands, face = (
+        points_inside(
+            surface.binding, part_vertices(body.vertex_parts, parts, body.topology.num_vertices)
+        )
+        for parts in (("left_hand", "right_hand"), ("face",))
+    )
+    seen = (~hands).float()[None, :, None]
+    colours = torch.where(face[:, None], 1.0, 0.0).expand(-1, 3)[None]  # a white face, black else
+    found = NearbyColours(body, surface)(colours, seen)[0, hands, 0]
+    assert found.median() > 0.8

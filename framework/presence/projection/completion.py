@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from presence.interfaces import Body
+from presence.projection.queries import part_vertices, points_inside
 from presence.projection.surface import SurfaceMap
 
 
@@ -41,7 +42,8 @@ class NearbyColours(nn.Module):
     """Fills unseen texels from the mirrored one, else from what is seen near them on the body.
 
     Nearness is measured in the rest pose through space, so a back takes the colour of its sides
-    and chest, and a sleeve nothing of the trousers beside it.
+    and chest, and a sleeve nothing of the trousers beside it. Hands ask hands first, then the
+    face, and sleeves only where neither is seen (as the hand term of Eq. 12 has it).
 
     Args:
         body: names each vertex's mirror image.
@@ -67,6 +69,9 @@ class NearbyColours(nn.Module):
         middle = torch.zeros(len(count), 3).index_add(0, cell, points) / count[:, None]
         distance = torch.cdist(middle, middle)
         weights = torch.exp(-0.5 * (distance / reach) ** 2) + 1e-4 * torch.exp(-distance / 0.1)
+        hands, face = (_mostly_on(body, surface, part, cell) for part in ("hand", "face"))
+        weights[hands] *= hands + 1e-6
+        weights[hands] += 1e-3 * face
         constants = dict(mirror=mirrored_points(body, surface), cell=cell, weights=weights)
         for name, value in constants.items():
             self.register_buffer(name, value, persistent=False)
@@ -79,6 +84,14 @@ class NearbyColours(nn.Module):
         total = self.weights @ total.index_add(1, self.cell, gathered)  # [B P 4]
         near = (total[..., :3] / total[..., 3:].clamp_min(1e-12))[:, self.cell]
         return colours * known + near * (1 - known)
+
+
+def _mostly_on(body: Body, surface: SurfaceMap, part: str, cell: Tensor) -> Tensor:
+    """Returns [P] bool, the cells mostly on body parts whose name ends in `part`."""
+    names = [name for name in body.vertex_parts if name.endswith(part)]
+    vertices = part_vertices(body.vertex_parts, names, body.topology.num_vertices)
+    inside = points_inside(surface.binding.to("cpu"), vertices)
+    return torch.bincount(cell, inside.double()) > 0.5 * torch.bincount(cell)
 
 
 def _from_mirror(colours: Tensor, seen: Tensor, mirror: Tensor) -> tuple[Tensor, Tensor]:
