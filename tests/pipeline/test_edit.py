@@ -32,6 +32,17 @@ def folder(model, scene, tmp_path_factory):
     return out
 
 
+@pytest.fixture(scope="module")
+def green(folder, model):
+    """The avatar after a green spot was painted on the portrait's chest."""
+    painted = load_portrait(folder / "me" / "portrait.png").rgb
+    painted[:, 60:76, 56:76] = torch.tensor([0.05, 0.9, 0.05])[:, None, None]
+    save_png(folder / "green.png", painted)
+    avatar = folder / "me" / "avatar.safetensors"
+    apply_portrait(avatar, folder / "green.png", folder / "green", model)
+    return folder / "green"
+
+
 def differing(first, second):
     """[N] Gaussians of which any bit differs."""
     found = torch.zeros(len(first.canonical.opacities), dtype=torch.bool)
@@ -41,16 +52,9 @@ def differing(first, second):
     return found
 
 
-def test_a_painted_spot_of_the_portrait_changes_that_spot_alone(folder, model, body):
+def test_a_painted_spot_of_the_portrait_changes_that_spot_alone(folder, green, body):
     avatar, _ = load_avatar(folder / "me" / "avatar.safetensors")
-    portrait = load_portrait(folder / "me" / "portrait.png").rgb
-    painted = portrait.clone()
-    painted[:, 60:76, 56:76] = torch.tensor([0.05, 0.9, 0.05])[:, None, None]  # on the chest
-    save_png(folder / "green.png", painted)
-    apply_portrait(
-        folder / "me" / "avatar.safetensors", folder / "green.png", folder / "green", model
-    )
-    edited, header = load_avatar(folder / "green" / "avatar.safetensors")
+    edited, header = load_avatar(green / "avatar.safetensors")
     assert header["edits"] == ["portrait green.png"]
     touched = differing(avatar, edited)
     points = avatar.pose(body(avatar.body)).means
@@ -71,17 +75,13 @@ def test_a_painted_spot_of_the_portrait_changes_that_spot_alone(folder, model, b
     assert difference.max() == 0  # not one pixel elsewhere
 
 
-def test_the_next_edit_starts_from_the_last(folder, model):
-    if not (folder / "green").is_dir():
-        pytest.skip("needs the edit before")
-    assert sorted(p.name for p in (folder / "green").iterdir()) == sorted(FILES)
-    picture = load_portrait(folder / "green" / "portrait.png").rgb
+def test_the_next_edit_starts_from_the_last(folder, green, model):
+    assert sorted(p.name for p in green.iterdir()) == sorted(FILES)
+    picture = load_portrait(green / "portrait.png").rgb
     picture[:, 30:36, 60:70] = 0
     save_png(folder / "more.png", picture)
-    before, _ = load_avatar(folder / "green" / "avatar.safetensors")
-    apply_portrait(
-        folder / "green" / "avatar.safetensors", folder / "more.png", folder / "more", model
-    )
+    before, _ = load_avatar(green / "avatar.safetensors")
+    apply_portrait(green / "avatar.safetensors", folder / "more.png", folder / "more", model)
     after, header = load_avatar(folder / "more" / "avatar.safetensors")
     assert len(header["edits"]) == 2
     assert 0 < differing(before, after).sum() < 0.1 * len(differing(before, after))
