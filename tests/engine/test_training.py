@@ -211,7 +211,8 @@ def test_two_processes_train_like_one_with_the_whole_batch(tmp_path):
         for rank in range(2)
     ]
     outputs = [worker.communicate(timeout=180)[0] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0], outputs[0][-2000:]
+    ended = [worker.returncode for worker in workers]
+    assert ended == [0, 0], "\n".join(text[-2000:] for text in outputs)
     schedule = dict(iterations=6, batch_size=4)
     train(Config(toy_config(schedule=schedule, model=dict(noise=0.0))), work_dir=tmp_path / "one")
 
