@@ -75,6 +75,8 @@ class DualUVDecoder(Decoder):
     """
 
     probed: Tensor
+    probe_distances: Tensor
+    no_turn: Tensor
 
     needs: ClassVar[Literal["uv", "image"]] = "uv"
     also: ClassVar[tuple[Literal["portrait", "posed"], ...]] = ("portrait", "posed")
@@ -127,8 +129,10 @@ class DualUVDecoder(Decoder):
             self.texel_in = nn.Linear(4 * self.patch**2, cell)
         self.probes, self.carve = tuple(probes), carve
         self.complete, self.resample = complete, resample
+        self.register_buffer("no_turn", torch.tensor([1.0, 0.0, 0.0, 0.0]), persistent=False)
         if self.probes:
             self.register_buffer("probed", _central_points(surface, core_size), persistent=False)
+            self.register_buffer("probe_distances", torch.tensor(self.probes), persistent=False)
             self.probe_in = nn.Linear(len(self.probes) + 1, cell, bias=False)
         if complete:
             self.completion = NearbyColours(body, surface)
@@ -189,7 +193,7 @@ class DualUVDecoder(Decoder):
             points = binding.interpolate(posed.vertices)
             normals = binding.interpolate(vertex_normals(posed.vertices, self.surface.faces))
             normals = F.normalize(normals, dim=-1)
-            values = probe_mask(portrait.alpha, points, normals, camera, self.probes)
+            values = probe_mask(portrait.alpha, points, normals, camera, self.probe_distances)
             to_camera = camera.position[..., None, :] - points
             facing = F.cosine_similarity(normals, to_camera, dim=-1)[..., None]
             return torch.cat([values, facing], -1) * (self.probed >= 0)[:, None]
@@ -296,7 +300,7 @@ class DualUVDecoder(Decoder):
         rest_from_tangent, spacing = self.surface.tangent_frames(canonical.rest_vertices)
         offset = self.max_offset * torch.tanh(raw["offset"] * (0.05 / self.max_offset))
         offset = (rest_from_tangent * offset[..., None, :]).sum(-1)  # faster than tiny products
-        local = raw["rotation"] + raw["rotation"].new_tensor([1.0, 0.0, 0.0, 0.0])
+        local = raw["rotation"] + self.no_turn
         turn = quaternion_multiply(
             matrix_to_quaternion(rest_from_tangent), F.normalize(local, dim=-1)
         )

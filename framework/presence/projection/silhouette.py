@@ -36,7 +36,7 @@ def mask_at(alpha: Tensor, points: Tensor, camera: Camera) -> tuple[Tensor, Tens
 
 
 def probe_mask(
-    alpha: Tensor, points: Tensor, normals: Tensor, camera: Camera, distances: tuple[float, ...]
+    alpha: Tensor, points: Tensor, normals: Tensor, camera: Camera, distances: Tensor
 ) -> Tensor:
     """Asks the mask how far the person reaches beyond the body.
 
@@ -48,13 +48,12 @@ def probe_mask(
         points: [B N 3] on the posed body, metres.
         normals: [B N 3], unit.
         camera: the portrait's, [B].
-        distances: K stops along the normal, metres.
+        distances: [K] stops along the normal, metres.
 
     Returns:
         [B N K]: 1 inside the person, -1 beside them, 0 beyond the picture.
     """
-    steps = points.new_tensor(distances)
-    stops = points[:, :, None] + steps[:, None] * normals[:, :, None]  # [B N K 3]
+    stops = points[:, :, None] + distances[:, None] * normals[:, :, None]  # [B N K 3]
     inside, known = mask_at(alpha, stops.flatten(1, 2), camera)
     return ((2 * inside - 1) * known).unflatten(1, (-1, len(distances)))
 
