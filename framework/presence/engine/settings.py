@@ -112,7 +112,13 @@ class Validation:
     subjects: int = 16
     batch_size: int = 4
     at_start: bool = True
-    metrics: tuple[Mapping[str, Any], ...] = (dict(type="PSNR"), dict(type="SSIM"))
+    metrics: tuple[Mapping[str, Any], ...] = (
+        dict(type="PSNR"),
+        dict(type="PSNROver", background=0.5),
+        dict(type="PSNROver", background=0.0),
+        dict(type="PSNRInside", margin=6),
+        dict(type="SSIM"),
+    )
     background: float = 1.0
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from presence.evaluation.metrics import Metric
 from presence.structures import Portrait, Rendering
+
+if TYPE_CHECKING:
+    from presence.evaluation.metrics import Metric
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,15 +24,28 @@ class Comparison:
         prediction: [B 3 H W] rendering over the background.
         target: [B 3 H W] photograph over the background.
         mask: [B 1 H W] bool, the union of both masks.
+        rendering: what was compared, drawn over black (premultiplied).
+        portrait: the true picture.
     """
 
     prediction: Tensor
     target: Tensor
     mask: Tensor
+    rendering: Rendering
+    portrait: Portrait
 
     def measure(self, metrics: Sequence[Metric]) -> dict[str, Tensor]:
         """Returns metric name to values [B]."""
-        return {m.name: m(self.prediction, self.target, self.mask) for m in metrics}
+        return {metric.name: metric.measure(self) for metric in metrics}
+
+    def over(self, background: float) -> Comparison:
+        """Returns the same comparison over another grey."""
+        return compare_views(self.rendering, self.portrait, background=background)
+
+    @property
+    def common(self) -> Tensor:
+        """Where both pictures show the person [B 1 H W], the intersection of both masks."""
+        return (self.rendering.alpha >= 0.5) & (self.portrait.alpha >= 0.5)
 
 
 def compare_views(
@@ -53,6 +70,8 @@ def compare_views(
         prediction=torch.where(mask, prediction, grey).clamp(0, 1),
         target=torch.where(mask, target, grey).clamp(0, 1),
         mask=mask,
+        rendering=rendering,
+        portrait=portrait,
     )
 
 
@@ -64,3 +83,19 @@ def composite(portrait: Portrait, background: float = 1.0) -> Tensor:
 def union_mask(first: Tensor, second: Tensor) -> Tensor:
     """Returns where either alpha [... 1 H W] is at least one half, as bool."""
     return (first >= 0.5) | (second >= 0.5)
+
+
+def erode(mask: Tensor, margin: int) -> Tensor:
+    """Takes away what lies within a margin of a mask's edge, in rows or columns.
+
+    The picture's own border is no edge: a person whom it cuts off continues there.
+
+    Args:
+        mask: [B 1 H W] bool.
+        margin: px.
+    """
+    outside = (~mask).float()
+    for size in ((2 * margin + 1, 1), (1, 2 * margin + 1)):
+        padding = (size[0] // 2, size[1] // 2)
+        outside = F.max_pool2d(outside, size, stride=1, padding=padding)
+    return outside == 0

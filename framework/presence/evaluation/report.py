@@ -10,7 +10,7 @@ from typing import Any
 
 from presence.evaluation.evaluator import VIEWS, Evaluation
 
-_DIGITS = {"psnr": 2}  # decibels; the others are shares of one
+_DECIBELS = 2  # digits of what is called psnr; shares of one have four
 
 
 def markdown_table(evaluations: Mapping[str, Evaluation]) -> str:
@@ -67,7 +67,8 @@ def write_json(path: str | Path, evaluations: Mapping[str, Evaluation], **about:
 
 
 def _cell(value: float | None, name: str) -> str:
-    return "-" if value is None else f"{value:.{_DIGITS.get(name, 4)}f}"
+    digits = _DECIBELS if name.startswith("psnr") else 4
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def _finite(value: Any) -> Any:
