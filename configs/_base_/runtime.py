@@ -25,4 +25,9 @@ validation = dict(
         dict(type="SSIM"),
         dict(type="LPIPS", net="squeeze"),
     ],
+    test_metrics=[  # of tools/test.py, not while training
+        dict(type="IdentitySimilarity"),
+        dict(type="LandmarkAgreement", part="face"),
+        dict(type="LandmarkAgreement", part="pose"),
+    ],
 )

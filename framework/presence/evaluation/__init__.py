@@ -2,6 +2,8 @@
 
 from presence.evaluation.compare import Comparison, compare_views, composite, erode, union_mask
 from presence.evaluation.evaluator import Evaluation, evaluate
+from presence.evaluation.identity import IdentitySimilarity
+from presence.evaluation.landmarks import LandmarkAgreement
 from presence.evaluation.lpips_net import get_lpips
 from presence.evaluation.metrics import (
     LPIPS,
@@ -22,6 +24,8 @@ __all__ = [
     "SSIM",
     "Comparison",
     "Evaluation",
+    "IdentitySimilarity",
+    "LandmarkAgreement",
     "compare_views",
     "composite",
     "erode",

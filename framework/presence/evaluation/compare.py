@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -10,10 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from presence.structures import Portrait, Rendering
+from presence.interfaces import Body
+from presence.structures import Portrait, ProxyMesh, Rendering, View
 
 if TYPE_CHECKING:
     from presence.evaluation.metrics import Metric
+    from presence.evaluation.view_landmarks import ViewLandmarks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +29,8 @@ class Comparison:
         mask: [B 1 H W] bool, the union of both masks.
         rendering: what was compared, drawn over black (premultiplied).
         portrait: the true picture.
+        view: the true picture with camera and body parameters, where these are known.
+        body: the body model of those parameters.
     """
 
     prediction: Tensor
@@ -33,10 +38,16 @@ class Comparison:
     mask: Tensor
     rendering: Rendering
     portrait: Portrait
+    view: View | None = None
+    body: Body | None = None
 
     def measure(self, metrics: Sequence[Metric]) -> dict[str, Tensor]:
-        """Returns metric name to values [B]."""
-        return {metric.name: metric.measure(self) for metric in metrics}
+        """Returns column name to values [B]; see `Metric.columns`."""
+        values: dict[str, Tensor] = {}
+        for metric in metrics:
+            measured = metric.measure(self)
+            values |= measured if isinstance(measured, dict) else {metric.name: measured}
+        return values
 
     def over(self, background: float) -> Comparison:
         """Returns the same comparison over another grey."""
@@ -47,9 +58,33 @@ class Comparison:
         """Where both pictures show the person [B 1 H W], the intersection of both masks."""
         return (self.rendering.alpha >= 0.5) & (self.portrait.alpha >= 0.5)
 
+    @functools.cached_property
+    def mesh(self) -> ProxyMesh:
+        """The body in the true view, posed once for all metrics.
+
+        Raises:
+            ValueError: the comparison was made without view or body.
+        """
+        if self.view is None or self.body is None:
+            raise ValueError("the comparison has no view with a body; see `compare_views`")
+        return self.body(self.view.body)
+
+    def landmarks(self, name: str) -> ViewLandmarks:
+        """Returns where the body model puts a landmark set in the true view."""
+        from presence.evaluation.view_landmarks import view_landmarks
+
+        mesh = self.mesh
+        assert self.view is not None and self.body is not None
+        return view_landmarks(self.body, mesh, self.view, name)
+
 
 def compare_views(
-    rendering: Rendering, portrait: Portrait, *, background: float = 1.0
+    rendering: Rendering,
+    portrait: Portrait,
+    *,
+    background: float = 1.0,
+    view: View | None = None,
+    body: Body | None = None,
 ) -> Comparison:
     """Prepares a rendering and the true picture for masked metrics.
 
@@ -61,6 +96,8 @@ def compare_views(
         rendering: batched, drawn over black (premultiplied).
         portrait: batched alike, same size.
         background: grey level; white by default, as most of the field reports.
+        view: the view of the portrait, for metrics that need to know where the person is.
+        body: the body model of the view's parameters.
     """
     mask = union_mask(rendering.alpha, portrait.alpha)
     grey = torch.full_like(portrait.rgb, background)
@@ -72,6 +109,8 @@ def compare_views(
         mask=mask,
         rendering=rendering,
         portrait=portrait,
+        view=view,
+        body=body,
     )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from presence.errors import ConfigError
 from presence.evaluation.compare import Comparison, erode
 from presence.evaluation.lpips_net import get_lpips
+from presence.interfaces import Body
 from presence.registry import METRICS
 
 _SMALLEST_LPIPS = 32  # px; below, the trunks' poolings have nothing left
@@ -30,8 +31,20 @@ class Metric(ABC):
     label: str
     higher_is_better: bool = True
 
+    @property
+    def columns(self) -> dict[str, str]:
+        """Name and heading of each value that `measure` returns; usually the metric's own alone.
+
+        A column that ends in `_failed` holds 1 or 0 and is shown as a count.
+        """
+        return {self.name: self.label}
+
     def missing(self) -> str | None:
         """Returns why the metric cannot be computed here, None if it can."""
+        return None
+
+    def unsuited(self, body: Body | None) -> str | None:
+        """Returns why it cannot be computed for models with this body, None if it can."""
         return None
 
     @abstractmethod
@@ -47,8 +60,11 @@ class Metric(ABC):
             [B]; NaN where a mask is empty.
         """
 
-    def measure(self, comparison: Comparison) -> Tensor:
-        """Measures two views [B]; overridden by metrics that need more than two pictures."""
+    def measure(self, comparison: Comparison) -> Tensor | dict[str, Tensor]:
+        """Measures two views [B]; overridden by metrics that need more than two pictures.
+
+        Metrics of several columns return them by name.
+        """
         return self(comparison.prediction, comparison.target, comparison.mask)
 
 
@@ -84,7 +100,8 @@ class PSNROver(PSNR):
 
     def measure(self, comparison: Comparison) -> Tensor:
         """Measures two views [B], composited anew."""
-        return super().measure(comparison.over(self.background))
+        other = comparison.over(self.background)
+        return self(other.prediction, other.target, other.mask)
 
 
 @METRICS.register()

@@ -33,8 +33,7 @@ def markdown_table(evaluations: Mapping[str, Evaluation]) -> str:
     heads = ["method", "subjects", *(f"{view} {labels[name]}" for view, name in columns)]
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for method, evaluation in evaluations.items():
-        means = evaluation.means
-        cells = [_cell(means.get(f"{view}/{name}"), name) for view, name in columns]
+        cells = [_cell(evaluation.values(view, name), name) for view, name in columns]
         lines.append("| " + " | ".join([method, str(evaluation.subjects), *cells]) + " |")
     reasons = {n: r for e in evaluations.values() for n, r in e.missing.items()}
     if reasons:
@@ -66,9 +65,13 @@ def write_json(path: str | Path, evaluations: Mapping[str, Evaluation], **about:
     return Path(path)
 
 
-def _cell(value: float | None, name: str) -> str:
+def _cell(values: list[float], name: str) -> str:
+    if not values:
+        return "-"
+    if name.endswith("_failed"):
+        return f"{sum(values):.0f} of {len(values)}"
     digits = _DECIBELS if name.startswith("psnr") else 4
-    return "-" if value is None else f"{value:.{digits}f}"
+    return f"{sum(values) / len(values):.{digits}f}"
 
 
 def _finite(value: Any) -> Any:
