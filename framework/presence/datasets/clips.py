@@ -25,10 +25,10 @@ def check_moments(reference: float, target: float) -> None:
 
 def portrait_of(pixels: np.ndarray, mask: np.ndarray | None = None) -> Portrait:
     """Converts a frame [H W 3] and a mask [H W] of bytes to a portrait, on the CPU."""
-    rgb = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1).float() / 255
+    rgb = torch.from_numpy(np.array(pixels)).permute(2, 0, 1).float() / 255
     if mask is None:
         return Portrait(rgb, torch.ones_like(rgb[:1]))
-    return Portrait(rgb, torch.from_numpy(np.ascontiguousarray(mask)).float()[None] / 255)
+    return Portrait(rgb, torch.from_numpy(np.array(mask)).float()[None] / 255)
 
 
 def clip_pictures(clip: Path) -> list[Path]:

@@ -24,7 +24,8 @@ class Evaluation:
     """What was measured.
 
     Attributes:
-        rows: one dict a subject and view: `subject`, `view` and the metrics' columns.
+        rows: one dict a subject and view: `subject`, `view` and the metrics' columns; samples
+            whose target is their reference have no novel view.
         labels: column name to heading.
         missing: metric name to the reason why it was not computed.
     """
@@ -136,6 +137,7 @@ def _measure(
     body: Body | None,
 ) -> list[dict[str, Any]]:
     rows = []
+    single = _single_views(sample)
     for view, key in VIEWS.items():
         true = getattr(sample, key)
         comparison = compare_views(
@@ -143,7 +145,17 @@ def _measure(
         )
         values = {name: v.tolist() for name, v in comparison.measure(metrics).items()}
         for position, index in enumerate(indices):
+            if view == "novel" and single[position]:
+                continue
             subject = int(sample.subject[position])
             measured = {name: v[position] for name, v in values.items()}
             rows.append(dict(index=index, subject=subject, view=view, **measured))
     return rows
+
+
+def _single_views(sample: TrainSample) -> list[bool]:
+    """Says whose target is the reference itself: these have no novel view to be measured."""
+    first, second = sample.reference.portrait.rgb, sample.target.portrait.rgb
+    if first.shape != second.shape:
+        return [False] * len(first)
+    return (first == second).flatten(1).all(1).tolist()

@@ -37,7 +37,10 @@ def markdown_table(evaluations: Mapping[str, Evaluation]) -> str:
         lines.append("| " + " | ".join([method, str(evaluation.subjects), *cells]) + " |")
     reasons = {n: r for e in evaluations.values() for n, r in e.missing.items()}
     if reasons:
-        lines += ["", *(f"Not computed: {name}: {reason}." for name, reason in reasons.items())]
+        lines += [
+            "",
+            *(f"Not computed: {name}: {reason.rstrip('.')}." for name, reason in reasons.items()),
+        ]
     return "\n".join(lines)
 
 
