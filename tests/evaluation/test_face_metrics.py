@@ -221,6 +221,14 @@ def test_a_state_dict_of_arcface_torch_is_read_whole(small_net, tmp_path):
     assert not network.training and not any(p.requires_grad for p in network.parameters())
 
 
+def test_the_large_network_is_as_large_as_the_released_file():
+    """`glint360k_cosface_r100_fp16_0.1/backbone.pth` has 261,223,796 bytes."""
+    with torch.device("meta"):
+        state = IResNet((3, 13, 30, 3)).state_dict()
+    size = sum(value.numel() * value.element_size() for value in state.values())
+    assert size == pytest.approx(261_223_796, rel=2e-3)
+
+
 def test_files_that_do_not_fit_are_reasons_and_not_replaced(small_net, tmp_path):
     state = small_net.state_dict()
     state["features.scale"] = state.pop("features.weight")

@@ -14,6 +14,8 @@ from PIL import Image
 from presence.errors import AssetError, InputError
 from presence.structures import Camera
 
+RESOLUTION = 2048, 2448  # height and width where a file does not say
+
 
 class SmcFile:
     """One performance; a context manager.
@@ -57,8 +59,11 @@ class SmcFile:
         self._file.close()
 
     def frames(self, camera: str) -> list[int]:
-        """Returns the numbers of a camera's colour frames, in order."""
-        return sorted(int(name) for name in self._entry(f"Camera/{camera}/color"))
+        """Returns the numbers of a camera's colour frames, in order; there is at least one."""
+        frames = sorted(int(name) for name in self._entry(f"Camera/{camera}/color"))
+        if not frames:
+            raise InputError(f"{self.path} has no frames of camera {camera}")
+        return frames
 
     def color(self, camera: str, frame: int) -> np.ndarray:
         """Returns a frame [H W 3] as bytes, RGB."""
@@ -82,8 +87,8 @@ class SmcFile:
             torch.from_numpy(np.asarray(self._entry(f"Calibration/{name}/{key}"))).double()
             for key in ("K", "RT")
         )
-        resolution = self._file["Camera"].attrs["resolution"] if "Camera" in self._file else (0, 0)
-        height, width = (int(value) for value in tuple(resolution)[:2])
+        attributes = self._file["Camera"].attrs if "Camera" in self._file else {}
+        height, width = (int(value) for value in attributes.get("resolution", RESOLUTION)[:2])
         cam_from_world = torch.linalg.inv(pose.reshape(4, 4))
         return Camera(K.reshape(3, 3).float(), cam_from_world.float(), width, height)
 

@@ -6,12 +6,14 @@ import io
 import json
 import math
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from presence.config import load_config
 from presence.datasets.rigs import angle_between
 from presence.datasets.splits import seeded_choice
 from presence.errors import AssetError, ConfigError, InputError
@@ -23,6 +25,7 @@ from presence.testing.contracts import check_dataset
 from presence.testing.toys import ToyTracker
 
 SIDE = 96
+CONFIGS = Path(__file__).parents[3] / "configs" / "evaluation"
 
 
 def disc(red: float, green: float = 0.2, height: int = SIDE, width: int = SIDE) -> torch.Tensor:
@@ -310,6 +313,25 @@ def test_a_missing_data_set_says_where_to_get_it(build, tmp_path, monkeypatch, n
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="empty holds no "):
         build(name, tmp_path / "empty")
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.py")), ids=lambda path: path.stem)
+def test_configs_build_their_data_sets(path, tmp_path, monkeypatch):
+    """Every key fits its data set, and can be changed on the command line."""
+    monkeypatch.setenv("PRESENCE_HOME", str(tmp_path / "home"))
+    (tmp_path / "still").mkdir()
+    save_png(tmp_path / "still" / "a.png", disc(0.5))
+    options = load_config(path).data.test
+    missing = "needs root" if options.type == "ClipFolder" else "is missing"
+    with pytest.raises((AssetError, InputError), match=missing):
+        DATASETS.build(options)
+    root = f"data.test.root={tmp_path / 'still'}"
+    changed = load_config(path, [root, "data.test.count=null"]).data.test
+    if options.type == "ClipFolder":
+        assert DATASETS.build(changed).names == ["a.png"]
+    else:
+        with pytest.raises(InputError, match="still holds no "):
+            DATASETS.build(changed)
 
 
 def test_frames_of_a_video_are_found_by_number(tmp_path):
