@@ -1,0 +1,161 @@
+"""Small plots as SVG text: points with names, and lines; no package draws them.
+
+Colours are CSS variables of the page (`--series-N`, `--line`, `--text`), so that plots follow its
+light and dark themes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import math
+from collections.abc import Sequence
+
+SERIES = 8  # colours that the page defines
+_WIDTH, _HEIGHT = 420, 300
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 30, 44
+
+
+@dataclasses.dataclass(frozen=True)
+class Series:
+    """Points of one method.
+
+    Attributes:
+        name: shown beside the last point.
+        points: (x, y); joined by a line if there are several.
+        color: number of the colour.
+    """
+
+    name: str
+    points: Sequence[tuple[float, float]]
+    color: int = 0
+
+
+def plot(
+    series: Sequence[Series], *, title: str, x_label: str, y_label: str, log_x: bool = False
+) -> str:
+    """Draws series into one SVG element; an empty string where there is nothing to draw.
+
+    Args:
+        series: with finite points; on a logarithmic axis those at 0 or below are left out.
+        title: heading.
+        x_label: of the horizontal axis.
+        y_label: of the vertical axis.
+        log_x: whether the horizontal axis is logarithmic.
+
+    Example:
+        >>> plot([Series("a", [(1, 2)])], title="t", x_label="x", y_label="y").startswith("<svg")
+        True
+    """
+    kept = [dataclasses.replace(s, points=_drawable(s.points, log_x)) for s in series]
+    kept = [s for s in kept if s.points]
+    if not kept:
+        return ""
+    xs = [x for s in kept for x, _ in s.points]
+    ys = [y for s in kept for _, y in s.points]
+    across = _Axis.over(xs, _LEFT, _WIDTH - _RIGHT, log=log_x, room=0.14)
+    up = _Axis.over(ys, _HEIGHT - _BOTTOM, _TOP, room=0.08)
+    parts = [*_frame(across, up, title, x_label, y_label)]
+    taken: list[tuple[float, float]] = []
+    for one in kept:
+        parts += _draw(one, across, up, taken)
+    body = "".join(parts)
+    return (
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{html.escape(title)}">'
+        f"{body}</svg>"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Axis:
+    """Values to pixels."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    log: bool
+
+    @classmethod
+    def over(
+        cls, values: Sequence[float], start: float, end: float, *, log: bool = False, room: float
+    ) -> _Axis:
+        """An axis with some room around the values."""
+        scaled = [math.log10(v) for v in values] if log else list(values)
+        low, high = min(scaled), max(scaled)
+        margin = room * (high - low) or max(abs(high) * 0.1, 0.1)
+        return cls(low - margin, high + margin, start, end, log)
+
+    def at(self, value: float) -> float:
+        """The pixel of a value."""
+        scaled = math.log10(value) if self.log else value
+        return self.start + (scaled - self.low) / (self.high - self.low) * (self.end - self.start)
+
+    def ticks(self) -> list[float]:
+        """Round values inside the axis."""
+        if self.log:
+            low, high = 10**self.low, 10**self.high
+            exponents = range(math.floor(self.low), math.ceil(self.high) + 1)
+            steps = (1, 2, 5) if self.high - self.low < 2 else (1,)
+            return [s * 10.0**e for e in exponents for s in steps if low <= s * 10.0**e <= high]
+        step = _round_step((self.high - self.low) / 4)
+        first = math.ceil(self.low / step)
+        return [step * n for n in range(first, math.floor(self.high / step) + 1)]
+
+
+def _round_step(rough: float) -> float:
+    power = 10.0 ** math.floor(math.log10(rough))
+    return next(power * s for s in (1, 2, 2.5, 5, 10) if power * s >= rough * 0.999)
+
+
+def _drawable(points: Sequence[tuple[float, float]], log_x: bool) -> list[tuple[float, float]]:
+    finite = [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
+    return sorted((x, y) for x, y in finite if x > 0 or not log_x)
+
+
+def _frame(across: _Axis, up: _Axis, title: str, x_label: str, y_label: str) -> list[str]:
+    parts = [f'<text class="plot-title" x="{_LEFT}" y="18">{html.escape(title)}</text>']
+    for value in up.ticks():
+        y = up.at(value)
+        parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')  # fmt: skip
+        parts.append(f'<text class="tick" x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.4g}</text>')  # fmt: skip
+    base = _HEIGHT - _BOTTOM
+    for value in across.ticks():
+        x = across.at(value)
+        parts.append(f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{base}" y2="{base + 4}"/>')
+        parts.append(f'<text class="tick" x="{x:.1f}" y="{base + 17}" text-anchor="middle">{_short(value)}</text>')  # fmt: skip
+    parts.append(f'<line class="axis" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{base}" y2="{base}"/>')  # fmt: skip
+    middle = (_LEFT + _WIDTH - _RIGHT) / 2
+    parts.append(f'<text class="label" x="{middle}" y="{_HEIGHT - 8}" text-anchor="middle">{html.escape(x_label)}</text>')  # fmt: skip
+    half = (_TOP + base) / 2
+    parts.append(f'<text class="label" transform="translate(13 {half}) rotate(-90)" text-anchor="middle">{html.escape(y_label)}</text>')  # fmt: skip
+    return parts
+
+
+def _draw(one: Series, across: _Axis, up: _Axis, taken: list[tuple[float, float]]) -> list[str]:
+    """A series; its name goes where no other name is yet."""
+    color = f"var(--series-{one.color % SERIES})"
+    pixels = [(across.at(x), up.at(y)) for x, y in one.points]
+    parts = []
+    if len(pixels) > 1:
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in pixels)
+        parts.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>')
+    for (x, y), (value_x, value_y) in zip(pixels, one.points):
+        tip = f"{html.escape(one.name)}: {value_x:.4g}, {value_y:.4g}"
+        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{color}"><title>{tip}</title></circle>')  # fmt: skip
+    x, y = pixels[-1]
+    to_the_left = x > 0.72 * _WIDTH
+    row = y + 4
+    while any(abs(row - other) < 11 and abs(x - where) < 90 for where, other in taken):
+        row += 11 if row > y or row + 11 < _HEIGHT - _BOTTOM else -11
+    taken.append((x, row))
+    anchor, shift = ("end", -8) if to_the_left else ("start", 8)
+    parts.append(f'<text class="name" x="{x + shift:.1f}" y="{row:.1f}" text-anchor="{anchor}">{html.escape(one.name)}</text>')  # fmt: skip
+    return parts
+
+
+def _short(value: float) -> str:
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.4g}{letter}"
+    return f"{value:.4g}"
