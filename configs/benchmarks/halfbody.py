@@ -32,7 +32,18 @@ benchmark = dict(
     budget=dict(samples=6000),
     batch_size=12,
     pictures=dict(size=384, growing=[[0, 256], [300, 384]]),
-    curve=dict(points=5, subjects=16),
+    curve=dict(
+        points=5,
+        subjects=16,
+        data=dict(
+            type="ProceduralPeopleDataset",
+            split="val",
+            num_subjects=16,
+            size=384,
+            target_yaw_range=(30, 60),
+            framings=dict(half=1.0),
+        ),
+    ),
     repeat_best=dict(count=2, seeds=[1], by="half/novel/psnr"),
     overrides=["checkpoints.interval=100", "checkpoints.keep=1", "logging.pictures=0"],
     protocol=dict(

@@ -69,22 +69,18 @@ benchmark = dict(
                 "hidden: 24}",
             ]
         ),
-        "copy": dict(
-            config="../dualuv_tiny.py", overrides=["model.decoder={type: CopyDecoder}"]
-        ),
+        "copy": dict(config="../dualuv_tiny.py", overrides=["model.decoder={type: CopyDecoder}"]),
     },
     budget=dict(samples=60),
     batch_size=2,
     pictures=dict(size=96, supersample=1, growing=[]),
-    curve=dict(points=3, subjects=2),
+    curve=dict(points=3, subjects=2, data=dict(size=96, supersample=1)),
     overrides=["checkpoints.interval=10", "checkpoints.keep=1", "logging.pictures=0"],
     protocol=dict(
         sets=dict(head=people[0], half=people[1], full=people[2]),
         batch_size=2,
         shown=2,
-        sensitivity=dict(
-            subjects=2, size=96, data=dict(num_subjects=2, size=192, supersample=1)
-        ),
+        sensitivity=dict(subjects=2, size=96, data=dict(num_subjects=2, size=192, supersample=1)),
     ),
 )
 del small, lhm, people

@@ -81,7 +81,7 @@ class _Process:
         self.folder, self.gpu = folder, gpu
         (folder / RESULT).unlink(missing_ok=True)
         cores = max(1, (os.cpu_count() or 1) // workers)
-        environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(cores))}  # fmt: skip
+        environment = {"OMP_NUM_THREADS": str(cores), **os.environ}
         if gpu:
             environment["CUDA_VISIBLE_DEVICES"] = gpu
         with open(folder / LOG, "ab") as log:

@@ -95,14 +95,16 @@ def _plots(methods: Sequence[Method]) -> list[str]:
     names = set_names(methods)
     chosen = "half" if "half" in names else (names[0] if names else "")
     label = f"novel PSNR, {chosen} (dB)"
+    against = {
+        "parameters": ("parameters", ("parameters",)),
+        "training time": ("seconds", ("training", "seconds")),
+        "time to an avatar and two views": ("seconds a subject", ("predict_seconds",)),
+    }
     drawn = [
-        _against(methods, chosen, label, "Quality against parameters", "parameters", ("parameters",)),
-        _against(methods, chosen, label, "Quality against training time", "seconds", ("training", "seconds")),
-        _against(methods, chosen, label, "Quality against time to an avatar and two views",
-                 "seconds a subject", ("predict_seconds",)),
-        _curves(methods),
-        _movement(methods, chosen, label),
-    ]  # fmt: skip
+        _against(methods, chosen, label, f"Quality against {what}", x, path)
+        for what, (x, path) in against.items()
+    ]
+    drawn += [_curves(methods), _movement(methods, chosen, label)]
     return [f"<figure>{svg}</figure>" for svg in drawn if svg]
 
 
@@ -144,20 +146,22 @@ def _movement(methods: Sequence[Method], name: str, label: str) -> str:
 
 
 def _pictures(methods: Sequence[Method], rows: Path) -> list[str]:
-    parts = ["<h2>Pictures</h2>", f'<p class="note">Columns: {", ".join(COLUMNS)}; the same subjects for every method, the first seed.</p>']  # fmt: skip
+    about = f"Columns: {', '.join(COLUMNS)}; the same subjects for every method, the first seed."
+    parts = ["<h2>Pictures</h2>", f'<p class="note">{about}</p>']
     for name in set_names(methods):
         cards = []
         for color, method in enumerate(methods):
             done = [run for run in method.runs if run.result is not None]
             file = rows / done[0].job.folder / f"{name}.jpg" if done else None
-            if file is None or not file.is_file():
-                continue
-            data = base64.b64encode(file.read_bytes()).decode("ascii")
-            caption = f'<span class="dot" style="background:var(--series-{color % SERIES})"></span>{html.escape(method.name)}'  # fmt: skip
-            cards.append(
-                f'<figure><img loading="lazy" alt="{html.escape(method.name)}, {html.escape(name)}" '
-                f'src="data:image/jpeg;base64,{data}"><figcaption>{caption}</figcaption></figure>'
-            )
+            if file is not None and file.is_file():
+                cards.append(_card(method.name, color, file.read_bytes()))
         if cards:
             parts += [f"<h3>{html.escape(name)}</h3>", '<div class="pictures">', *cards, "</div>"]
     return parts
+
+
+def _card(name: str, color: int, picture: bytes) -> str:
+    data, name = base64.b64encode(picture).decode("ascii"), html.escape(name)
+    dot = f'<span class="dot" style="background:var(--series-{color % SERIES})"></span>'
+    image = f'<img loading="lazy" alt="{name}" src="data:image/jpeg;base64,{data}">'
+    return f"<figure>{image}<figcaption>{dot}{name}</figcaption></figure>"

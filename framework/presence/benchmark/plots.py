@@ -114,22 +114,30 @@ def _drawable(points: Sequence[tuple[float, float]], log_x: bool) -> list[tuple[
 
 
 def _frame(across: _Axis, up: _Axis, title: str, x_label: str, y_label: str) -> list[str]:
-    parts = [f'<text class="plot-title" x="{_LEFT}" y="18">{html.escape(title)}</text>']
+    base, right = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
+    parts = [_text(title, _LEFT, 18, "plot-title", "start")]
     for value in up.ticks():
         y = up.at(value)
-        parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')  # fmt: skip
-        parts.append(f'<text class="tick" x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.4g}</text>')  # fmt: skip
-    base = _HEIGHT - _BOTTOM
+        parts.append(_line(_LEFT, y, right, y, "grid"))
+        parts.append(_text(f"{value:.4g}", _LEFT - 6, y + 4, "tick", "end"))
     for value in across.ticks():
         x = across.at(value)
-        parts.append(f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{base}" y2="{base + 4}"/>')
-        parts.append(f'<text class="tick" x="{x:.1f}" y="{base + 17}" text-anchor="middle">{_short(value)}</text>')  # fmt: skip
-    parts.append(f'<line class="axis" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{base}" y2="{base}"/>')  # fmt: skip
-    middle = (_LEFT + _WIDTH - _RIGHT) / 2
-    parts.append(f'<text class="label" x="{middle}" y="{_HEIGHT - 8}" text-anchor="middle">{html.escape(x_label)}</text>')  # fmt: skip
-    half = (_TOP + base) / 2
-    parts.append(f'<text class="label" transform="translate(13 {half}) rotate(-90)" text-anchor="middle">{html.escape(y_label)}</text>')  # fmt: skip
+        parts.append(_line(x, base, x, base + 4, "axis"))
+        parts.append(_text(_short(value), x, base + 17, "tick"))
+    parts.append(_line(_LEFT, base, right, base, "axis"))
+    parts.append(_text(x_label, (_LEFT + right) / 2, _HEIGHT - 8, "label"))
+    turn = f' transform="translate(13 {(_TOP + base) / 2}) rotate(-90)"'
+    parts.append(_text(y_label, 0, 0, "label", "middle", turn))
     return parts
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
+    return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
+
+
+def _text(text: str, x: float, y: float, kind: str, anchor: str = "middle", more: str = "") -> str:
+    place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
+    return f'<text class="{kind}" {place}{more}>{html.escape(text)}</text>'
 
 
 def _draw(one: Series, across: _Axis, up: _Axis, taken: list[tuple[float, float]]) -> list[str]:
@@ -140,18 +148,24 @@ def _draw(one: Series, across: _Axis, up: _Axis, taken: list[tuple[float, float]
     if len(pixels) > 1:
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in pixels)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>')
-    for (x, y), (value_x, value_y) in zip(pixels, one.points):
-        tip = f"{html.escape(one.name)}: {value_x:.4g}, {value_y:.4g}"
-        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{color}"><title>{tip}</title></circle>')  # fmt: skip
+    for (x, y), values in zip(pixels, one.points):
+        tip = f"<title>{html.escape(one.name)}: {values[0]:.4g}, {values[1]:.4g}</title>"
+        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{color}">{tip}</circle>')
     x, y = pixels[-1]
-    to_the_left = x > 0.72 * _WIDTH
-    row = y + 4
-    while any(abs(row - other) < 11 and abs(x - where) < 90 for where, other in taken):
-        row += 11 if row > y or row + 11 < _HEIGHT - _BOTTOM else -11
-    taken.append((x, row))
-    anchor, shift = ("end", -8) if to_the_left else ("start", 8)
-    parts.append(f'<text class="name" x="{x + shift:.1f}" y="{row:.1f}" text-anchor="{anchor}">{html.escape(one.name)}</text>')  # fmt: skip
+    row = _free_row(x, y + 4, taken)
+    left = x > 0.72 * _WIDTH
+    parts.append(_text(one.name, x - 8 if left else x + 8, row, "name", "end" if left else "start"))
     return parts
+
+
+def _free_row(x: float, y: float, taken: list[tuple[float, float]]) -> float:
+    """The row nearest to `y` at which a name at `x` covers no other; it is taken then."""
+    rows = [y + sign * 11 * n for n in range(20) for sign in (1, -1)]
+    inside = [row for row in rows if _TOP + 8 < row < _HEIGHT - _BOTTOM]
+    free = [r for r in inside if all(abs(r - b) >= 11 or abs(x - a) > 90 for a, b in taken)]
+    row = (free or inside or rows)[0]
+    taken.append((x, row))
+    return row
 
 
 def _short(value: float) -> str:

@@ -65,13 +65,13 @@ def about(methods: Sequence[Method], source: str | None) -> Iterator[str]:
     given = job.budget.get("samples")
     budget = f"{given:,} samples" if given else f"{job.budget['seconds']:g} s of training"
     yield f"Budget of every trained run: {budget}; batches of {job.batch_size}."
-    yield "± is half the range over seeds: " + "; ".join(
-        f"{m.name} {', '.join(map(str, m.seeds))}" for m in methods if len(m.seeds) > 1
-    ) + "." if any(len(m.seeds) > 1 for m in methods) else "One seed each."  # fmt: skip
-    background = job.protocol.get("background", 1.0)
+    several = [f"{m.name} {', '.join(map(str, m.seeds))}" for m in methods if len(m.seeds) > 1]
+    yield f"± is half the range over seeds: {'; '.join(several)}." if several else "One seed each."
+    grey = job.protocol.get("background", 1.0)
+    behind = "white" if grey == 1 else f"grey {grey:g}"
     yield (
-        "Inside the union of both masks, both pictures over "
-        f"{'white' if background == 1 else f'grey {background:g}'}; {', '.join(labels(methods).values())}."
+        f"Inside the union of both masks, both pictures over {behind}: "
+        f"{', '.join(labels(methods).values())}."
     )
     for name, reason in missing(methods).items():
         yield f"Not computed: {name}: {reason}."

@@ -97,8 +97,7 @@ def missing(methods: Sequence[Method]) -> dict[str, str]:
 
 def ranking(methods: Sequence[Method], *path: str) -> list[Method]:
     """Returns the methods that learn and have the value, highest first."""
-    learning = [m for m in methods if all(run.job.train for run in m.runs)]
-    have = [(m.mean(*path), m) for m in learning]
-    return [
-        m for value, m in sorted(((v, m) for v, m in have if v is not None), key=lambda p: -p[0])
-    ]
+    learning = [method for method in methods if all(run.job.train for run in method.runs)]
+    values = [(method.mean(*path), method) for method in learning]
+    known = [(value, method) for value, method in values if value is not None]
+    return [method for _, method in sorted(known, key=lambda pair: -pair[0])]

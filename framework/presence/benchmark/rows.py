@@ -186,15 +186,18 @@ def plan(
         overrides: `key=value` changes to the config of every row.
         pictures: options that replace those of every data set that has a `size`.
         batch_size: samples a step of every row; None leaves the configs' own.
-        curve: `points` and `subjects` of the learning curve.
+        curve: `points` and `subjects` of the learning curve, and the `data` that it is measured
+            on; each config's own `data.val` by default.
 
     Raises:
         ConfigError: a config cannot be read or a change names an unknown key.
     """
-    path, curve = folder / row.config, dict(points=0, subjects=8) | dict(curve or {})
+    path, curve = folder / row.config, dict(points=0, subjects=8, data=None) | dict(curve or {})
     plain = config_to_plain(load_config(path, [*overrides, *row.overrides]))
     plain.pop("benchmark", None)
     _set_sizes(plain.get("data"), pictures or {})
+    if curve["data"] is not None:
+        plain["data"] = dict(plain.get("data") or {}, val=config_to_plain(curve["data"]))
     plain["plugins"] = [str((path.parent / file).resolve()) for file in plain.get("plugins", ())]
     if batch_size is not None:
         plain["schedule"] = dict(plain.get("schedule") or {}, batch_size=batch_size)

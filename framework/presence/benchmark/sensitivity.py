@@ -65,8 +65,9 @@ def measure_sensitivity(
 ) -> dict[str, Any]:
     """Measures how far avatars move with the framing of their portrait.
 
-    Every avatar is drawn in the rest pose in `canonical_view`, over white, which every
-    transformation shows in the portrait; differences are between a transformation and the base.
+    Every avatar is drawn on the average body in the rest pose, over white, in `canonical_view`:
+    head and chest, which every transformation shows in the portrait. Differences are between a
+    transformation and the base; differences between people are of what was decoded, not of shape.
 
     Args:
         model: with `reconstruct`, `animate`, `canonical_mesh` and `body`, in eval mode.
@@ -166,10 +167,9 @@ def _look(model: Any, view: View, size: int, precision: str) -> _Seen:
     device = view.device
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
         avatar = model.reconstruct(view.portrait, view.body, view.camera)
-        rest = view.body.map(torch.zeros_like).replace(betas=view.body.betas)
-        one = canonical_view(model.body, size)
-        count = view.batch_shape[0]
-        camera = one.map(lambda value: value.expand(count, *value.shape))
+        rest = view.body.map(torch.zeros_like)
+        one, count = canonical_view(model.body, size), view.batch_shape[0]
+        camera = one.map(lambda value: value.expand(count, *value.shape).contiguous())
         drawn = model.animate(avatar, rest, camera, torch.ones(3, device=device))
     return _Seen(avatar, torch.cat([drawn.rgb, drawn.alpha], 1).float().clamp(0, 1))
 

@@ -30,7 +30,8 @@ class Blocks(SampleSource):
 
     def __init__(self, source: Any, *, size: int = 10, device: torch.device | str = "cpu") -> None:
         self._source, self._size, self._device = source, size, torch.device(device)
-        self._first, self._block = -1, None
+        self._first = -1
+        self._block: TrainSample | None = None
 
     def __len__(self) -> int:
         """Returns the number of samples of the source."""

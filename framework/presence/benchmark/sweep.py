@@ -1,4 +1,4 @@
-"""`MethodSweep`: methods trained under one budget, measured by one protocol, and put side by side."""
+"""`MethodSweep`: methods under one budget and one protocol, put side by side."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ class MethodSweep(Benchmark):
         overrides: `key=value` changes to the config of every row.
         pictures: options for every training and validation set that has a `size`, such as `size`.
         batch_size: samples a step of every row; None leaves the configs' own.
-        curve: `points` and `subjects` of the learning curve, measured on `data.val`.
+        curve: `points` and `subjects` of the learning curve, and the `data` that it is measured
+            on; each config's own `data.val` by default.
         repeat_best: `count` methods, the best in `by` ("set/view/metric"), also get `seeds`.
         launcher: "auto", "local" or "ray".
         gpus: values of CUDA_VISIBLE_DEVICES, one run at a time each; all GPUs if None.
@@ -138,7 +139,8 @@ class MethodSweep(Benchmark):
         if len(waiting) < len(jobs):
             _log.info("%d of %d runs are finished already", len(jobs) - len(waiting), len(jobs))
         started = time.monotonic()
-        for number, (folder, reason) in enumerate(launch(waiting, **self.launching), 1):
+        launched = launch(waiting, **self.launching) if waiting else ()
+        for number, (folder, reason) in enumerate(launched, 1):
             job = folders[folder]
             runs[folder] = Run(job, _finished(folder, job), reason)
             minutes = (time.monotonic() - started) / 60

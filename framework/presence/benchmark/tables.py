@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from presence.benchmark.paper import COLUMNS, paper_figures
 from presence.benchmark.results import Method, labels
@@ -86,7 +85,8 @@ def overview(methods: Sequence[Method]) -> Table:
         group = "moves with the framing"
         columns += [
             _figure("RMS (%)", group, None, 2, "sensitivity", "mean", "rms", factor=100),
-            _share("share of people's"),
+            _figure("between people (%)", group, None, 2, "sensitivity", "between", factor=100),
+            _share("share", group),
         ]
     return Table("Overview", columns, methods, _MOVES)
 
@@ -120,7 +120,7 @@ def sensitivity(methods: Sequence[Method]) -> Table | None:
         _figure("offset (mm)", "Gaussians", None, 2, "sensitivity", "mean", "offset"),
         _figure("colour (%)", "Gaussians", None, 2, "sensitivity", "mean", "color", factor=100),
         _figure("RMS (%)", "between people", None, 2, "sensitivity", "between", factor=100),
-        _share("share"),
+        _share("share", "between people"),
     ]
     return Table("Movement with the framing", columns, measured, _MOVES)
 
@@ -138,10 +138,11 @@ _PAPER_NOTE = (
     "compared with ours."
 )
 _MOVES = (
-    "Movement: the avatar's canonical picture (head and chest) when the same portrait is shifted, "
-    "scaled or cropped and the true camera follows, against the unchanged portrait. The share is "
-    "relative to the difference between people: a model that ignores its input moves by nothing, "
-    "but makes everybody the same."
+    "Movement: how far the avatar's canonical picture (head and chest, the average body) is from "
+    "that of the unchanged portrait when the same portrait is shifted, scaled or cropped and the "
+    "true camera follows. Beside it, how far different people are from each other, and the first "
+    "as a share of the second: a model that ignores its input does not move, and makes everybody "
+    "the same."
 )
 
 
@@ -168,7 +169,7 @@ def _figure(
     return Column(head, group, higher, cell)
 
 
-def _share(head: str) -> Column:
+def _share(head: str, group: str) -> Column:
     def cell(method: Method) -> Cell:
         moves = method.mean("sensitivity", "mean", "rms")
         between = method.mean("sensitivity", "between")
@@ -176,8 +177,7 @@ def _share(head: str) -> Column:
             return Cell(None, "-")
         return Cell(moves / between, f"{100 * moves / between:.0f}%")
 
-    return Column(head, "moves with the framing" if "people" in head else "between people",
-                  False, cell)  # fmt: skip
+    return Column(head, group, None, cell)
 
 
 def _paper(name: str, column: str, position: int) -> Column:
@@ -193,8 +193,8 @@ def _paper(name: str, column: str, position: int) -> Column:
 
 
 def _subjects(methods: Sequence[Method], name: str) -> int:
-    counts: list[Any] = [r["sets"][name]["subjects"] for m in methods for r in m.finished if name in r["sets"]]  # fmt: skip
-    return max(counts, default=0)
+    measured = [r["sets"][name] for m in methods for r in m.finished if name in r["sets"]]
+    return max((one["subjects"] for one in measured), default=0)
 
 
 def _mark(cells: Sequence[Cell], higher: bool | None) -> list[Cell]:

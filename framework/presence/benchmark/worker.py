@@ -161,11 +161,11 @@ def _read(path: Path) -> dict[str, Any]:
         return {}
 
 
-def end_with(stream: Any, stop: Callable[[], None]) -> None:
-    """Calls `stop` from another thread when `stream` ends, as it does when its writer dies."""
+def end_with(descriptor: int, stop: Callable[[], None]) -> None:
+    """Calls `stop` from another thread when a pipe ends, as it does when its writer dies."""
 
     def watch() -> None:
-        while stream.read(4096):
+        while os.read(descriptor, 4096):
             pass
         stop()
 
@@ -177,7 +177,7 @@ def main() -> None:
     import logging
 
     logging.basicConfig(level=logging.INFO, format="%(levelname).1s %(name)s: %(message)s")
-    end_with(sys.stdin.buffer, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    end_with(sys.stdin.fileno(), lambda: os.kill(os.getpid(), signal.SIGTERM))
     try:
         code = run_job(Path(sys.argv[1]))
     except KeyboardInterrupt:
