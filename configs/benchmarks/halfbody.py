@@ -13,20 +13,22 @@ benchmark = dict(
         "copy learns nothing. LAM makes heads only and is trained on head framings, as published.",
     ],
     rows={
-        "Dual-UV": dict(config="../dualuv_halfbody.py", paper="Ours"),
-        "GUAVA": dict(config="../guava_halfbody.py", paper="GUAVA"),
+        "Dual-UV": dict(config="../dualuv_halfbody.py", seeds=[0], paper="Ours"),
+        "GUAVA": dict(config="../guava_halfbody.py", seeds=[0], paper="GUAVA"),
         "LHM": dict(
             config="../lhm_halfbody.py",
             overrides=["model.decoder.scale_steps=[33,250]"],  # the same shares of 500 steps
+            seeds=[0],
             paper="LHM",
         ),
         "LHM-HF": dict(
             config="../lhm_hf_halfbody.py",
             overrides=["model.decoder.scale_steps=[33,250]"],
+            seeds=[0],
             paper="LHM-HF",
         ),
-        "IDOL": dict(config="../idol_halfbody.py", paper="IDOL"),
-        "LAM": dict(config="../lam_head.py", paper="LAM"),
+        "IDOL": dict(config="../idol_halfbody.py", seeds=[0], paper="IDOL"),
+        "LAM": dict(config="../lam_head.py", seeds=[0], paper="LAM"),
         "copy": dict(config="../copy_halfbody.py", train=False),
     },
     budget=dict(samples=6000),
