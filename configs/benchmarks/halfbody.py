@@ -72,6 +72,7 @@ benchmark = dict(
                 split="test",
                 num_subjects=20,
                 size=768,
+                supersample=1,  # each portrait is a window of it, made smaller
                 framings=dict(full=1.0),
                 target_yaw_range=(0, 0),
                 repose_probability=1.0,

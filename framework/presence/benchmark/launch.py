@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -58,6 +59,7 @@ def visible_gpus() -> list[str]:
 def _launch_here(folders: Sequence[Path], gpus: Sequence[str]) -> Iterator[tuple[Path, str | None]]:
     waiting, free = collections.deque(folders), collections.deque(gpus)
     running: list[_Process] = []
+    before = _interrupt_on_terminate()
     try:
         while waiting or running:
             while waiting and free:
@@ -72,6 +74,19 @@ def _launch_here(folders: Sequence[Path], gpus: Sequence[str]) -> Iterator[tuple
             process.ask_to_stop()
         for process in running:
             process.stop()
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt_on_terminate() -> Any:
+    """Lets SIGTERM end the sweep as Ctrl-C does, so that runs can save; returns what was before."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        return None
+    return signal.signal(signal.SIGTERM, interrupt)
 
 
 class _Process:

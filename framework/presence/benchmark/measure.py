@@ -78,11 +78,14 @@ def measure(
         Plain values: `sets` (name to means, labels, missing, subjects), `predict_seconds` a
         subject, and `sensitivity` where it is asked for.
     """
+    from presence.engine.trainer import data_collaborators
+
     metrics = [METRICS.build(metric) for metric in protocol.metrics]
     evaluations: dict[str, Evaluation] = {}
     seconds, subjects = 0.0, 0
     for name, config in protocol.sets.items():
-        source = Blocks(DATASETS.build(config, **_offered(model, device)), device=device)
+        data = DATASETS.build(config, **data_collaborators(model, device))
+        source = Blocks(data, size=protocol.batch_size, device=device)
         grid = _Grid(protocol)
         timed = _Timed(model, device)
         evaluations[name] = evaluate(
@@ -112,13 +115,6 @@ def measure(
             batch_size=protocol.batch_size,
         )
     return result
-
-
-def _offered(model: nn.Module, device: torch.device) -> dict[str, Any]:
-    """What a data set's constructor may ask for."""
-    from presence.engine.trainer import data_collaborators
-
-    return data_collaborators(model, device)
 
 
 def _summary(evaluation: Evaluation) -> dict[str, Any]:

@@ -7,6 +7,7 @@ does, so that it never outlives the sweep that started it.
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import os
 import shutil
@@ -84,6 +85,7 @@ def _run(job: Job, folder: Path) -> dict[str, Any] | None:
         if trained is None:
             return None
         training, weights = trained, str(folder / "work" / "weights.safetensors")
+        gc.collect()  # the trainer's model and optimiser refer to each other in circles
     seed_everything(job.seed)
     if weights is not None:
         model = load_model(weights, job.config, device)
