@@ -30,6 +30,7 @@ def _run(name, seed, novel, moves=0.02):
     result = dict(
         parameters=2_500_000, device="cpu", provenance=dict(commit="abc"), predict_seconds=0.01,
         training=dict(samples=4000, seconds=60.0, curve=curve), sets=dict(half=measured),
+        lower_is_better=["lpips"],
         sensitivity=dict(kinds=dict(shift=mean), mean=mean, between=0.25),
     )  # fmt: skip
     return Run(job, result)

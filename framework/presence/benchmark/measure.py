@@ -75,8 +75,8 @@ def measure(
         precision: "bf16" predicts under autocast.
 
     Returns:
-        Plain values: `sets` (name to means, labels, missing, subjects), `predict_seconds` a
-        subject, and `sensitivity` where it is asked for.
+        Plain values: `sets` (name to means, labels, missing, subjects), `lower_is_better` (names of
+        metrics), `predict_seconds` a subject, and `sensitivity` where it is asked for.
     """
     from presence.engine.trainer import data_collaborators
 
@@ -104,6 +104,7 @@ def measure(
     write_json(folder / "metrics.json", evaluations)
     result: dict[str, Any] = dict(
         sets={name: _summary(evaluation) for name, evaluation in evaluations.items()},
+        lower_is_better=[metric.name for metric in metrics if not metric.higher_is_better],
         predict_seconds=seconds / subjects if subjects else None,
     )
     if protocol.sensitivity is not None:
@@ -132,6 +133,7 @@ class _Timed(nn.Module):
     def __init__(self, model: nn.Module, device: torch.device) -> None:
         super().__init__()
         self.model, self.device = model, device
+        self.body = getattr(model, "body", None)
         self.seconds, self.subjects, self._calls = 0.0, 0, 0
         self.train(model.training)
 

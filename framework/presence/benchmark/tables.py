@@ -9,7 +9,6 @@ from presence.benchmark.paper import COLUMNS, paper_figures
 from presence.benchmark.results import Method, labels
 
 VIEWS = ("input", "novel")
-_DIGITS = {"psnr": 2}
 _PAPER = ("psnr", "ssim", "lpips")
 
 
@@ -77,7 +76,7 @@ def overview(methods: Sequence[Method]) -> Table:
     ]
     for name in set_names(methods):
         columns += [
-            _quality(name, "novel", metric, f"{name}, novel view")
+            _quality(methods, name, "novel", metric, f"{name}, novel view", metric.upper())
             for metric in _PAPER
             if metric in labels(methods)
         ]
@@ -94,7 +93,11 @@ def overview(methods: Sequence[Method]) -> Table:
 def quality(methods: Sequence[Method], name: str) -> Table:
     """All metrics of one set in both views, and the paper's own figures."""
     names = labels(methods)
-    columns = [_quality(name, view, m, f"{view} view", names[m]) for view in VIEWS for m in names]
+    columns = [
+        _quality(methods, name, view, metric, f"{view} view", head)
+        for view in VIEWS
+        for metric, head in names.items()
+    ]
     for column in COLUMNS.get(name, ()):
         if any(column in paper_figures(m.paper, name) for m in methods):
             columns += [_paper(name, column, i) for i in range(len(_PAPER))]
@@ -146,12 +149,18 @@ _MOVES = (
 )
 
 
-def _quality(name: str, view: str, metric: str, group: str, head: str | None = None) -> Column:
-    digits = _DIGITS.get(metric, 4)
-    higher = metric != "lpips" and not metric.startswith("landmark")
-    return _figure(
-        head or metric.upper(), group, higher, digits, "sets", name, "means", f"{view}/{metric}"
-    )
+def _quality(
+    methods: Sequence[Method], name: str, view: str, metric: str, group: str, head: str
+) -> Column:
+    lower = {m for method in methods for r in method.finished for m in r["lower_is_better"]}
+    # A metric's further columns are named after it: what failed, for one.
+    higher = not any(metric == known or metric.startswith(f"{known}_") for known in lower)
+    path = ("sets", name, "means", f"{view}/{metric}")
+    return _figure(head, group, higher, _digits(metric), *path)
+
+
+def _digits(metric: str) -> int:
+    return 2 if metric.startswith("psnr") else 4
 
 
 def _figure(
@@ -187,7 +196,7 @@ def _paper(name: str, column: str, position: int) -> Column:
         figures = paper_figures(method.paper, name).get(column)
         if figures is None:
             return Cell(None, "-")
-        return Cell(figures[position], f"{figures[position]:.{_DIGITS.get(metric, 4)}f}")
+        return Cell(figures[position], f"{figures[position]:.{_digits(metric)}f}")
 
     return Column(metric.upper(), f"paper: {column}", metric != "lpips", cell)
 
