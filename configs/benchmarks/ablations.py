@@ -23,12 +23,12 @@ benchmark = dict(
         ),
         "33% of the people": dict(
             config="../dualuv_halfbody.py",
-            overrides=["data.train.finite=true", "data.train.num_subjects=2000"],
+            overrides=["data.train.finite=true", "data.train.num_subjects=1800"],
             paper="33% of the data",
         ),
         "3% of the people": dict(
             config="../dualuv_halfbody.py",
-            overrides=["data.train.finite=true", "data.train.num_subjects=180"],
+            overrides=["data.train.finite=true", "data.train.num_subjects=162"],
             paper="3% of the data",
         ),
         "no shell": dict(

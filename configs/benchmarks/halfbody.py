@@ -17,13 +17,13 @@ benchmark = dict(
         "GUAVA": dict(config="../guava_halfbody.py", seeds=[0], paper="GUAVA"),
         "LHM": dict(
             config="../lhm_halfbody.py",
-            overrides=["model.decoder.scale_steps=[33,250]"],  # the same shares of 500 steps
+            overrides=["model.decoder.scale_steps=[30,225]"],  # the same shares of 450 steps
             seeds=[0],
             paper="LHM",
         ),
         "LHM-HF": dict(
             config="../lhm_hf_halfbody.py",
-            overrides=["model.decoder.scale_steps=[33,250]"],
+            overrides=["model.decoder.scale_steps=[30,225]"],
             seeds=[0],
             paper="LHM-HF",
         ),
@@ -31,9 +31,9 @@ benchmark = dict(
         "LAM": dict(config="../lam_head.py", seeds=[0], paper="LAM"),
         "copy": dict(config="../copy_halfbody.py", train=False),
     },
-    budget=dict(samples=6000),
+    budget=dict(samples=5400),
     batch_size=12,
-    pictures=dict(size=384, growing=[[0, 256], [300, 384]]),
+    pictures=dict(size=384, growing=[[0, 256], [270, 384]]),
     curve=dict(
         points=5,
         subjects=16,

@@ -30,7 +30,7 @@ def _run(name, seed, novel, moves=0.02):
     result = dict(
         parameters=2_500_000, device="cpu", provenance=dict(commit="abc"), predict_seconds=0.01,
         training=dict(samples=4000, seconds=60.0, curve=curve), sets=dict(half=measured),
-        lower_is_better=["lpips"],
+        lower_is_better=["lpips"], wall_seconds=90.0,
         sensitivity=dict(kinds=dict(shift=mean), mean=mean, between=0.25),
     )  # fmt: skip
     return Run(job, result)
@@ -68,6 +68,7 @@ def test_markdown_has_the_papers_figures_and_what_failed(written):
         "20.59", "0.7864", "0.1957", "20.24", "0.7215", "0.1940",
     ]  # fmt: skip
     assert "- broken seed 0: no memory" in text
+    assert "3 runs took 4.5 minutes" in text
     assert "4,000 samples; batches of 4" in text and "Dual-UV 0, 1" in text
 
 

@@ -78,6 +78,8 @@ def about(methods: Sequence[Method], source: str | None) -> Iterator[str]:
     where = sorted({str(result["device"]) for _, result in results})
     commits = sorted({str(r["provenance"]["commit"])[:10] for _, r in results})
     yield f"Run on {', '.join(where)}; commit {', '.join(commits)}."
+    minutes = sum(result["wall_seconds"] for _, result in results) / 60
+    yield f"{len(results)} runs took {minutes:.1f} minutes in all, one after the other."
 
 
 def markdown_table(table: Table) -> str:

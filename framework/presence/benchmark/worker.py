@@ -14,6 +14,7 @@ import shutil
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -48,7 +49,8 @@ def run_job(folder: Path) -> int:
         0 where the result is complete, 1 where it says why not, `STOPPED` where a signal came.
     """
     job = Job(**json.loads((folder / JOB).read_text(encoding="utf-8")))
-    about = dict(name=job.name, seed=job.seed, fingerprint=job.result_print)
+    about: dict[str, Any] = dict(name=job.name, seed=job.seed, fingerprint=job.result_print)
+    started = time.monotonic()
     try:
         result = _run(job, folder)
     except Exception as error:  # whatever goes wrong is this row's result
@@ -59,6 +61,7 @@ def run_job(folder: Path) -> int:
         result = dict(status="failed", reason=" ".join(text.split())[:500])
     if result is None:
         return STOPPED
+    about["wall_seconds"] = time.monotonic() - started
     write_text(folder / RESULT, json.dumps({**about, **result}, indent=1) + "\n")
     return 0 if result["status"] == "done" else 1
 
