@@ -10,10 +10,16 @@ benchmark = dict(
     notes=[
         "Every method is trained here, on procedural people, from nothing: open components, about "
         "20 M parameters, equal samples. True body parameters and cameras are given. The closed-form "
-        "copy learns nothing. LAM makes heads only and is trained on head framings, as published.",
+        "copy learns nothing. Feedback from the portrait corrects colours after training. LAM makes heads only and is trained on head framings, as published.",
     ],
     rows={
-        "Dual-UV": dict(config="../dualuv_halfbody.py", seeds=[0], paper="Ours"),
+        "Dual-UV": dict(
+            config="../dualuv_halfbody.py",
+            overrides=["model.feedback=null"],  # any method could have it: see the row below
+            seeds=[0],
+            paper="Ours",
+        ),
+        "Dual-UV + feedback": dict(config="../dualuv_halfbody.py", weights_of="Dual-UV"),
         "GUAVA": dict(config="../guava_halfbody.py", seeds=[0], paper="GUAVA"),
         "LHM": dict(
             config="../lhm_halfbody.py",
@@ -29,11 +35,11 @@ benchmark = dict(
         ),
         "IDOL": dict(config="../idol_halfbody.py", seeds=[0], paper="IDOL"),
         "LAM": dict(config="../lam_head.py", seeds=[0], paper="LAM"),
-        "copy": dict(config="../copy_halfbody.py", train=False),
+        "copy": dict(config="../copy_halfbody.py", overrides=["model.feedback=null"], train=False),
     },
     budget=dict(samples=5400),
     batch_size=12,
-    pictures=dict(size=384, growing=[[0, 256], [270, 384]]),
+    pictures=dict(size=384, growing=[[0, 256], [270, 384]], reuse=2),
     curve=dict(
         points=5,
         subjects=16,

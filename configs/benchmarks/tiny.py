@@ -44,6 +44,7 @@ benchmark = dict(
     notes=["Tiny networks, trained for seconds: this page shows the form, not the methods."],
     rows={
         "Dual-UV": dict(config="../dualuv_tiny.py"),
+        "Dual-UV + feedback": dict(config="../dualuv_tiny.py"),
         "GUAVA": dict(
             overrides=[
                 *small,
@@ -69,11 +70,14 @@ benchmark = dict(
                 "hidden: 24}",
             ]
         ),
-        "copy": dict(config="../dualuv_tiny.py", overrides=["model.decoder={type: CopyDecoder}"]),
+        "copy": dict(
+            config="../dualuv_tiny.py",
+            overrides=["model.decoder={type: CopyDecoder}", "model.feedback=null"],
+        ),
     },
     budget=dict(samples=60),
     batch_size=2,
-    pictures=dict(size=96, supersample=1, growing=[]),
+    pictures=dict(size=96, supersample=1, growing=[], reuse=1),
     curve=dict(points=3, subjects=2, data=dict(size=96, supersample=1)),
     overrides=["checkpoints.interval=10", "checkpoints.keep=1", "logging.pictures=0"],
     protocol=dict(

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 SWEEP = """
 _base_ = ["{tiny}"]
 benchmark = dict(
-    rows=dict(_delete_=True, Palette=dict(config="{dualuv}", overrides=["model.decoder={{type: PaletteDecoder}}"])),
+    rows=dict(_delete_=True, Palette=dict(config="{dualuv}", overrides=["model.decoder={{type: PaletteDecoder}}", "model.feedback=null"])),
     budget=dict(samples=4),
     repeat_best=None,
     curve=dict(points=0),

@@ -125,6 +125,22 @@ def test_rows_without_training_are_only_measured(toys, here, build, results, tmp
     assert not (tmp_path / "out/rows/narrow-seed0/work").exists()
 
 
+def test_a_row_measures_the_weights_of_another(toys, here, build, results, tmp_path):
+    build(
+        toys,
+        "benchmark.rows.wide={config: toy.py, weights_of: narrow, overrides: [model.noise=0.5]}",
+        "benchmark.rows.narrow={config: toy.py, seeds: [0, 4]}",
+    ).run(tmp_path / "out")
+
+    found = results(tmp_path / "out")
+    assert here == ["narrow-seed0", "narrow-seed4", "wide-seed0", "wide-seed4"]
+    # The noise is drawn in training alone, so that the same weights measure the same.
+    for seed in (0, 4):
+        assert found[f"wide-seed{seed}"]["sets"] == found[f"narrow-seed{seed}"]["sets"]
+        assert not (tmp_path / f"out/rows/wide-seed{seed}/work").exists()
+    assert found["narrow-seed0"]["sets"] != found["narrow-seed4"]["sets"]
+
+
 def test_a_killed_run_ends_with_the_weights_of_an_unbroken_one(toys, build, tmp_path):
     (job,) = build(toys, "benchmark.rows.wide=null", "benchmark.budget.samples=400")._plan(
         "narrow", build(toys).rows["narrow"], [0]
@@ -166,6 +182,7 @@ def test_a_budget_in_seconds_gives_steps_by_a_trial(
         ("benchmark.rows.wide={config: nowhere.py}", "does not exist"),
         ("benchmark.rows.wide={config: toy.py, seed: 3}", "Did you mean `seeds`"),
         ("benchmark.protocol={sets: {}, metric: []}", "Did you mean `metrics`"),
+        ("benchmark.rows.wide={config: toy.py, weights_of: broad}", "got `broad`"),
         ("benchmark.launcher=slurm", "Available: auto, local, ray"),
     ],
 )

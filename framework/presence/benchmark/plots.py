@@ -11,7 +11,7 @@ import html
 import math
 from collections.abc import Sequence
 
-SERIES = 8  # colours that the page defines
+SERIES = 10  # colours that the page defines
 _WIDTH, _HEIGHT = 420, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 30, 44
 

@@ -29,6 +29,8 @@ class Row:
         overrides: `key=value` changes to it.
         seeds: one run a seed.
         weights: a file to evaluate instead of training, relative to the benchmark's config.
+        weights_of: another row, whose weights of the same seeds are measured with this config; for
+            what changes after training alone. `seeds` then plays no part.
         train: False for methods that learn nothing.
         paper: the method's name in the paper's tables.
     """
@@ -37,6 +39,7 @@ class Row:
     overrides: Sequence[str] = ()
     seeds: Sequence[int] = (0,)
     weights: str | None = None
+    weights_of: str | None = None
     train: bool = True
     paper: str | None = None
 
@@ -158,6 +161,11 @@ def read_rows(rows: Mapping[str, Any]) -> dict[str, Row]:
     for name, row in read.items():
         if isinstance(row.overrides, str) or isinstance(row.seeds, int):
             raise ConfigError(f"benchmark.rows.{name}: overrides and seeds are lists")
+        other = row.weights_of
+        if other is not None and (other not in read or read[other].weights_of is not None):
+            raise ConfigError(
+                f"benchmark.rows.{name}: weights_of names a row that is trained, got `{other}`"
+            )
     return read
 
 
@@ -173,6 +181,7 @@ def plan(
     pictures: Mapping[str, Any] | None = None,
     batch_size: int | None = None,
     curve: Mapping[str, Any] | None = None,
+    weights: str | None = None,
 ) -> Iterator[Job]:
     """Yields the runs of a row, one a seed.
 
@@ -188,6 +197,7 @@ def plan(
         batch_size: samples a step of every row; None leaves the configs' own.
         curve: `points` and `subjects` of the learning curve, and the `data` that it is measured
             on; each config's own `data.val` by default.
+        weights: file to measure instead of training, in place of the row's.
 
     Raises:
         ConfigError: a config cannot be read or a change names an unknown key.
@@ -211,8 +221,8 @@ def plan(
             config=_as_json(plain),
             budget=dataclasses.asdict(budget),
             points=curve["points"],
-            train=row.train and row.weights is None,
-            weights=None if row.weights is None else str((folder / row.weights).resolve()),
+            train=row.train and row.weights is None and weights is None,
+            weights=weights or (row.weights and str((folder / row.weights).resolve())),
             protocol=_as_json(protocol),
         )
 

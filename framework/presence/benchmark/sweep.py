@@ -15,6 +15,7 @@ from presence.benchmark.results import Method, Run, ranking
 from presence.benchmark.rows import Budget, Job, Row, plan, read_rows
 from presence.benchmark.worker import read_result, write_job
 from presence.engine.settings import read_section
+from presence.engine.trainer import WEIGHTS
 from presence.errors import ConfigError
 from presence.registry import BENCHMARKS
 
@@ -94,11 +95,16 @@ class MethodSweep(Benchmark):
     def run(self, out: Path) -> BenchmarkReport:
         """Runs what is not finished in `out`, and writes the report after every run."""
         started = time.monotonic()
-        jobs = [job for name, row in self.rows.items() for job in self._plan(name, row, row.seeds)]
+        own = {name: row for name, row in self.rows.items() if row.weights_of is None}
+        jobs = [job for name, row in own.items() for job in self._plan(name, row, row.seeds)]
+        later = [name for name in self.rows if name not in own]
+        for name in later:  # only to say what is wrong before anything runs
+            list(self._plan(name, self.rows[name], [0]))
         runs = self._run(jobs, [], out)
-        extra = list(self._extra_jobs(self.methods(runs)))
-        if extra:
-            runs = self._run(extra, runs, out)
+        runs = self._run(list(self._extra_jobs(self.methods(runs))), runs, out)
+        runs = self._run(
+            [job for name in later for job in self._borrow(name, runs, out)], runs, out
+        )
         minutes = (time.monotonic() - started) / 60
         _log.info("the sweep took %.1f minutes", minutes)
         return self._report(runs, out)
@@ -110,8 +116,16 @@ class MethodSweep(Benchmark):
             for name, row in self.rows.items()
         ]
 
-    def _plan(self, name: str, row: Row, seeds: Sequence[int]) -> Iterator[Job]:
-        return plan(name, row, seeds, **self.planning)
+    def _plan(self, name: str, row: Row, seeds: Sequence[int], **options: Any) -> Iterator[Job]:
+        return plan(name, row, seeds, **self.planning, **options)
+
+    def _borrow(self, name: str, runs: Sequence[Run], out: Path) -> Iterator[Job]:
+        """Jobs that measure the weights of another row's runs."""
+        row = self.rows[name]
+        for run in runs:
+            if run.job.name == row.weights_of:
+                weights = out.resolve() / "rows" / run.job.folder / "work" / WEIGHTS
+                yield from self._plan(name, row, [run.job.seed], weights=str(weights))
 
     def _extra_jobs(self, methods: Sequence[Method]) -> Iterator[Job]:
         """Further seeds for the best methods, but for those that they have."""
