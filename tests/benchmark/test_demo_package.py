@@ -45,6 +45,7 @@ def installed(tmp_path):
     return {**os.environ, "PYTHONPATH": path}
 
 
+@pytest.mark.slow
 def test_the_demo_joins_a_sweep(installed, tmp_path):
     config = tmp_path / "with_palette.py"
     text = SWEEP.format(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from presence.benchmark.sensitivity import Sensitivity, measure_sensitivity
 from presence.benchmark.subjects import Blocks
 from presence.engine.settings import read_section
+from presence.errors import ConfigError
 from presence.evaluation import Evaluation, composite, evaluate
 from presence.evaluation.report import write_json
 from presence.registry import DATASETS, METRICS
@@ -46,12 +47,16 @@ class Protocol:
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> Protocol:
-        """Reads a protocol from plain values.
+        """Reads a protocol from plain values; sets that are None are left out.
 
         Raises:
-            ConfigError: an unknown key.
+            ConfigError: an unknown key, or no set.
         """
         protocol = read_section(cls, values, "benchmark.protocol")
+        sets = {name: config for name, config in protocol.sets.items() if config is not None}
+        if not sets:
+            raise ConfigError("benchmark.protocol.sets names no data set")
+        protocol = dataclasses.replace(protocol, sets=sets)
         if protocol.sensitivity is not None:
             read_section(Sensitivity, protocol.sensitivity, "benchmark.protocol.sensitivity")
         return protocol
