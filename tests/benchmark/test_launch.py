@@ -12,7 +12,7 @@ import pytest
 
 from presence.benchmark import launch
 from presence.benchmark.worker import end_with
-from presence.errors import ConfigError
+from presence.errors import ConfigError, InputError
 
 # Stands in for the worker: notes its GPU and its time, and writes a result.
 WORKER = """
@@ -86,6 +86,14 @@ def test_workers_are_asked_to_stop_when_the_sweep_ends(monkeypatch, folders):
         pass
     runs.close()
     assert (folders[1] / "asked").exists()
+
+
+def test_a_folder_belongs_to_one_sweep_at_a_time(tmp_path):
+    with launch.only_one(tmp_path / "out"):
+        with pytest.raises(InputError, match="another sweep"), launch.only_one(tmp_path / "out"):
+            pass
+    with launch.only_one(tmp_path / "out"):
+        pass
 
 
 def test_the_end_of_the_parent_is_noticed():

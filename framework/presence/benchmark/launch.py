@@ -10,11 +10,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 from presence.benchmark.worker import RESULT, STOPPED, read_result
-from presence.errors import ConfigError
+from presence.errors import ConfigError, InputError
 
 LOG = "log.txt"
 _POLL_SECONDS = 0.2
@@ -44,6 +45,24 @@ def launch(
     if launcher == "ray" or (launcher == "auto" and address is not None):
         return _launch_on_ray(folders, address)
     return _launch_here(folders, list(visible_gpus() if gpus is None else gpus) or [""])
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Holds a folder for the time of the block; a process that dies lets it go.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    import fcntl
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"another sweep is writing to {folder}") from error
+        yield
 
 
 def visible_gpus() -> list[str]:

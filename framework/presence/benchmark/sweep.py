@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from presence.benchmark.base import Benchmark, BenchmarkReport
-from presence.benchmark.launch import Launcher, launch
+from presence.benchmark.launch import Launcher, launch, only_one
 from presence.benchmark.measure import Protocol
 from presence.benchmark.results import Method, Run, ranking
 from presence.benchmark.rows import Budget, Job, Row, plan, read_rows
@@ -97,17 +97,15 @@ class MethodSweep(Benchmark):
         started = time.monotonic()
         own = {name: row for name, row in self.rows.items() if row.weights_of is None}
         jobs = [job for name, row in own.items() for job in self._plan(name, row, row.seeds)]
-        later = [name for name in self.rows if name not in own]
-        for name in later:  # only to say what is wrong before anything runs
+        for name in self.rows.keys() - own:  # only to say what is wrong before anything runs
             list(self._plan(name, self.rows[name], [0]))
-        runs = self._run(jobs, [], out)
-        runs = self._run(list(self._extra_jobs(self.methods(runs))), runs, out)
-        runs = self._run(
-            [job for name in later for job in self._borrow(name, runs, out)], runs, out
-        )
-        minutes = (time.monotonic() - started) / 60
-        _log.info("the sweep took %.1f minutes", minutes)
-        return self._report(runs, out)
+        with only_one(out):
+            runs = self._run(jobs, [], out)
+            extra = list(self._extra_jobs(self.methods(runs)))
+            runs = self._run([*extra, *self._borrow(runs, out)], runs, out)
+            runs = self._run(list(self._borrow(runs, out)), runs, out)
+            _log.info("the sweep took %.1f minutes", (time.monotonic() - started) / 60)
+            return self._report(runs, out)
 
     def methods(self, runs: Sequence[Run]) -> list[Method]:
         """Puts runs together by row, in the order of the config."""
@@ -119,13 +117,15 @@ class MethodSweep(Benchmark):
     def _plan(self, name: str, row: Row, seeds: Sequence[int], **options: Any) -> Iterator[Job]:
         return plan(name, row, seeds, **self.planning, **options)
 
-    def _borrow(self, name: str, runs: Sequence[Run], out: Path) -> Iterator[Job]:
-        """Jobs that measure the weights of another row's runs."""
-        row = self.rows[name]
-        for run in runs:
-            if run.job.name == row.weights_of:
+    def _borrow(self, runs: Sequence[Run], out: Path) -> Iterator[Job]:
+        """Jobs that measure the weights of other rows' runs, but for those that were run."""
+        known = {run.job.folder for run in runs}
+        for name, row in self.rows.items():
+            for run in runs if row.weights_of is not None else ():
                 weights = out.resolve() / "rows" / run.job.folder / "work" / WEIGHTS
-                yield from self._plan(name, row, [run.job.seed], weights=str(weights))
+                if run.job.name == row.weights_of:
+                    jobs = self._plan(name, row, [run.job.seed], weights=str(weights))
+                    yield from (job for job in jobs if job.folder not in known)
 
     def _extra_jobs(self, methods: Sequence[Method]) -> Iterator[Job]:
         """Further seeds for the best methods, but for those that they have."""
