@@ -66,7 +66,13 @@ benchmark = dict(
             )
             for framing in ("head", "half", "full")
         },
-        metrics=[dict(type="PSNR"), dict(type="SSIM"), dict(type="LPIPS", net="squeeze")],
+        metrics=[  # IdentitySimilarity and LandmarkAgreement can be added later, on the same weights
+            dict(type="PSNR"),
+            dict(type="PSNROver", background=0.5),
+            dict(type="PSNRInside", margin=6),
+            dict(type="SSIM"),
+            dict(type="LPIPS", net="squeeze"),
+        ],
         background=1.0,
         batch_size=10,
         shown=3,
