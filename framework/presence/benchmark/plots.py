@@ -56,9 +56,11 @@ def plot(
     across = _Axis.over(xs, _LEFT, _WIDTH - _RIGHT, log=log_x, room=0.14)
     up = _Axis.over(ys, _HEIGHT - _BOTTOM, _TOP, room=0.08)
     parts = [*_frame(across, up, title, x_label, y_label)]
-    taken: list[tuple[float, float]] = []
+    taken = [_around(across.at(x), up.at(y)) for one in kept for x, y in one.points]
     for one in kept:
-        parts += _draw(one, across, up, taken)
+        parts += _draw(one, across, up)
+    for one in kept:  # names last, over the lines
+        parts.append(_name(one.name, across.at(one.points[-1][0]), up.at(one.points[-1][1]), taken))
     body = "".join(parts)
     return (
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{html.escape(title)}">'
@@ -140,8 +142,7 @@ def _text(text: str, x: float, y: float, kind: str, anchor: str = "middle", more
     return f'<text class="{kind}" {place}{more}>{html.escape(text)}</text>'
 
 
-def _draw(one: Series, across: _Axis, up: _Axis, taken: list[tuple[float, float]]) -> list[str]:
-    """A series; its name goes where no other name is yet."""
+def _draw(one: Series, across: _Axis, up: _Axis) -> list[str]:
     color = f"var(--series-{one.color % SERIES})"
     pixels = [(across.at(x), up.at(y)) for x, y in one.points]
     parts = []
@@ -151,21 +152,42 @@ def _draw(one: Series, across: _Axis, up: _Axis, taken: list[tuple[float, float]
     for (x, y), values in zip(pixels, one.points):
         tip = f"<title>{html.escape(one.name)}: {values[0]:.4g}, {values[1]:.4g}</title>"
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{color}">{tip}</circle>')
-    x, y = pixels[-1]
-    row = _free_row(x, y + 4, taken)
-    left = x > 0.72 * _WIDTH
-    parts.append(_text(one.name, x - 8 if left else x + 8, row, "name", "end" if left else "start"))
     return parts
 
 
-def _free_row(x: float, y: float, taken: list[tuple[float, float]]) -> float:
-    """The row nearest to `y` at which a name at `x` covers no other; it is taken then."""
-    rows = [y + sign * 11 * n for n in range(20) for sign in (1, -1)]
-    inside = [row for row in rows if _TOP + 8 < row < _HEIGHT - _BOTTOM]
-    free = [r for r in inside if all(abs(r - b) >= 11 or abs(x - a) > 90 for a, b in taken)]
-    row = (free or inside or rows)[0]
-    taken.append((x, row))
-    return row
+_Box = tuple[float, float, float, float]  # left, top, right, bottom
+
+
+def _around(x: float, y: float) -> _Box:
+    """What a point covers."""
+    return x - 5, y - 5, x + 5, y + 5
+
+
+def _name(name: str, x: float, y: float, taken: list[_Box]) -> str:
+    """A series' name near its last point, where it covers neither points nor other names."""
+    width = 6.8 * len(name)
+    places = [
+        (left, y + 4 + sign * 11 * step, left + (0 if left > x else width))
+        for step in range(12)
+        for sign in (1, -1)
+        for left in (x + 8, x - 8 - width)
+    ]
+    boxes = [(left, row - 9, left + width, row + 2) for left, row, _ in places]
+    inside = [
+        position
+        for position, box in enumerate(boxes)
+        if box[0] > _LEFT and box[2] < _WIDTH and _TOP < box[1] and box[3] < _HEIGHT - _BOTTOM
+    ]
+    free = [i for i in inside if not any(_overlap(boxes[i], other) for other in taken)]
+    chosen = (free or inside or [0])[0]
+    taken.append(boxes[chosen])
+    left, row, anchor = places[chosen]
+    return _text(name, anchor, row, "name", "start" if left > x else "end")
+
+
+def _overlap(one: _Box, other: _Box) -> bool:
+    across = one[0] < other[2] and other[0] < one[2]
+    return across and one[1] < other[3] and other[1] < one[3]
 
 
 def _short(value: float) -> str:

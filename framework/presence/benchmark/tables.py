@@ -68,23 +68,24 @@ class Table:
 
 
 def overview(methods: Sequence[Method]) -> Table:
-    """Novel-view quality on every set, what it cost, and how far the avatars move."""
+    """Novel-view quality on every set, what it cost, and how far the avatars move; means alone."""
     columns = [
-        _figure("params (M)", "", None, 2, "parameters", factor=1e-6),
-        _figure("train (s)", "", None, 0, "training", "seconds"),
-        _figure("predict (ms)", "", False, 1, "predict_seconds", factor=1e3),
+        _figure("params (M)", "", None, 2, "parameters", factor=1e-6, spreads=False),
+        _figure("train (s)", "", None, 0, "training", "seconds", spreads=False),
+        _figure("predict (ms)", "", False, 1, "predict_seconds", factor=1e3, spreads=False),
     ]
     for name in set_names(methods):
         columns += [
-            _quality(methods, name, "novel", metric, f"{name}, novel view", metric.upper())
+            _quality(methods, name, "novel", metric, f"{name}, novel view", metric.upper(), False)
             for metric in _PAPER
             if metric in labels(methods)
         ]
-    if any(method.values("sensitivity", "mean", "rms") for method in methods):
+    moves, people = ("sensitivity", "mean", "rms"), ("sensitivity", "between")
+    if any(method.values(*moves) for method in methods):
         group = "moves with the framing"
         columns += [
-            _figure("RMS (%)", group, None, 2, "sensitivity", "mean", "rms", factor=100),
-            _figure("between people (%)", group, None, 2, "sensitivity", "between", factor=100),
+            _figure("RMS (%)", group, None, 2, *moves, factor=100, spreads=False),
+            _figure("between people (%)", group, None, 2, *people, factor=100, spreads=False),
             _share("share", group),
         ]
     return Table("Overview", columns, methods, _MOVES)
@@ -150,13 +151,19 @@ _MOVES = (
 
 
 def _quality(
-    methods: Sequence[Method], name: str, view: str, metric: str, group: str, head: str
+    methods: Sequence[Method],
+    name: str,
+    view: str,
+    metric: str,
+    group: str,
+    head: str,
+    spreads: bool = True,
 ) -> Column:
     lower = {m for method in methods for r in method.finished for m in r["lower_is_better"]}
     # A metric's further columns are named after it: what failed, for one.
     higher = not any(metric == known or metric.startswith(f"{known}_") for known in lower)
     path = ("sets", name, "means", f"{view}/{metric}")
-    return _figure(head, group, higher, _digits(metric), *path)
+    return _figure(head, group, higher, _digits(metric), *path, spreads=spreads)
 
 
 def _digits(metric: str) -> int:
@@ -164,14 +171,20 @@ def _digits(metric: str) -> int:
 
 
 def _figure(
-    head: str, group: str, higher: bool | None, digits: int, *path: str, factor: float = 1.0
+    head: str,
+    group: str,
+    higher: bool | None,
+    digits: int,
+    *path: str,
+    factor: float = 1.0,
+    spreads: bool = True,
 ) -> Column:
     def cell(method: Method) -> Cell:
         mean, spread = method.mean(*path), method.spread(*path)
         if mean is None:
             return Cell(None, "-")
         text = f"{mean * factor:,.{digits}f}"
-        if spread is not None:
+        if spread is not None and spreads:
             text += f" ± {spread * factor:.{digits}f}"
         return Cell(mean * factor, text)
 
