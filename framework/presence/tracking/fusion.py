@@ -1,0 +1,252 @@
+"""Fusion: one `Estimate` from the estimators that the gate chose for the parts of a person."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from presence.bodies import Body
+from presence.errors import InputError
+from presence.estimation.anchors import resolve_anchor
+from presence.estimation.fov import with_fov
+from presence.structures import (
+    PART_JOINTS,
+    BodyParams,
+    Camera,
+    Estimate,
+    PartEstimate,
+    PartModel,
+    focal_from_fov,
+)
+from presence.tracking.chains import HEAD, WRISTS, chained, with_head, with_joint
+from presence.tracking.conversion import space_of
+from presence.tracking.gate import Choice
+from presence.tracking.relaxed import relaxed_pose
+
+JAW, EYES = 22, [23, 24]
+MADE_BY: dict[str, tuple[str, ...]] = {
+    "body": ("upper", "lower"),
+    "head": ("head",),
+    "face": ("face",),
+    "left_hand": ("left_hand",),
+    "right_hand": ("right_hand",),
+}
+"""The parts of an `Estimate` that each choice of the gate decides."""
+Place = Callable[[BodyParams, Camera], Tensor]
+"""Where a body [3] should stand, from its parameters in camera axes and the camera."""
+
+
+def canonical(estimate: Estimate, fov: float) -> Estimate:
+    """Brings an estimate's camera to the canonical field of view (Eq. 18), and notes it.
+
+    Args:
+        estimate: unbatched.
+        fov: degrees across the longer side of the picture, as trackers take it.
+    """
+    camera = estimate.camera
+    focal = focal_from_fov(fov, max(camera.width, camera.height))
+    ratio = focal / float(camera.K[0, 0])
+    if abs(ratio - 1) < 1e-4:
+        return estimate
+    across = 2 * math.degrees(math.atan(camera.width / 2 / focal))
+    corrected = with_fov(estimate, across)
+    before = 2 * math.degrees(math.atan(camera.width / 2 / float(camera.K[0, 0])))
+    note = (
+        f"{estimate.estimator}: field of view {before:.1f} to {across:.1f} degrees, "
+        f"depth times {ratio:.3f} (Eq. 18)"
+    )
+    return corrected.replace(notes=(*estimate.notes, note))
+
+
+def fuse(
+    choices: tuple[Choice, ...],
+    estimates: Mapping[str, Estimate],
+    body: Body,
+    *,
+    head_only: bool = False,
+    own: Estimate | None = None,
+    place: Place | None = None,
+) -> Estimate:
+    """Fuses what was chosen into one estimate for a body.
+
+    The body's choice gives trunk, limbs, translation and camera. The head's rotation and the
+    wrists' are absolute in the camera in part models, and come to the chain as it then is.
+    Unseen hands and legs are relaxed, unless the estimate says that it holds them itself.
+
+    Args:
+        choices: one for each of `presence.tracking.gate.CHOSEN`.
+        estimates: by name, in their canonical camera (`canonical`).
+        body: the body to fuse for.
+        head_only: nothing but the head was seen: then it keeps its place, and the trunk follows.
+        own: an estimate in the body's own coefficients, for those of other models do not fit it.
+        place: finds the translation where the body's shape is not that of the estimate.
+
+    Raises:
+        InputError: nothing places the person.
+    """
+    chosen: dict[str, Choice] = {choice.part: choice for choice in choices}
+    base, params, notes = _base(chosen["body"], chosen["head"], estimates, body, own, place)
+    start = params
+    pose = _legs(params.pose, base)
+    pose = _head(pose, chosen["head"], base, estimates, head_only)
+    for side in WRISTS:
+        pose = _hand(pose, side, chosen[side], base, estimates)
+    params = _face(params.replace(pose=pose), chosen["face"], base, estimates, body)
+    if head_only:
+        params = params.replace(translation=params.translation + _moved(body, start, params))
+    used = dict.fromkeys(c.estimator for c in choices if c.estimator)
+    noted = [note for name in used for note in estimates[name].notes]
+    keypoints: dict[str, Tensor] = {}
+    for estimate in estimates.values():
+        keypoints |= estimate.keypoints
+    return Estimate(
+        body=params,
+        camera=base.camera,
+        parts=_parts(choices, estimates),
+        models=_models(chosen, estimates),
+        keypoints=keypoints,
+        expression_space=space_of(body) if body.num_expression else "",
+        estimator="fused",
+        notes=(*dict.fromkeys(noted), *notes),
+    )
+
+
+def _base(
+    choice: Choice,
+    head: Choice,
+    estimates: Mapping[str, Estimate],
+    body: Body,
+    own: Estimate | None,
+    place: Place | None,
+) -> tuple[Estimate, BodyParams, list[str]]:
+    """Returns the estimate that everything is hung on, and its parameters for the body."""
+    if choice.estimator:
+        base, notes = estimates[choice.estimator], []
+    else:
+        base, notes = _default(head, estimates), ["nothing places the trunk: it stands upright"]
+    if base.expression_space == space_of(body):
+        return base, resolve_anchor(base, body), notes
+    shape = own.body if own is not None else body.default_params()
+    bare = base.replace(body=base.body.replace(betas=shape.betas, expression=shape.expression))
+    params = resolve_anchor(bare, body)
+    if base.body.betas.shape[-1]:
+        notes.append(f"shape and expression of {base.estimator} are another body model's")
+    if place is not None and base.anchor is None:
+        params = params.replace(translation=place(params, base.camera))
+        notes.append(f"the body is placed by its landmarks, in the pose of {base.estimator}")
+    return base, params, notes
+
+
+def _default(head: Choice, estimates: Mapping[str, Estimate]) -> Estimate:
+    """A relaxed person whose head joint is where a head's own model stands."""
+    found = estimates.get(head.estimator)
+    model = None if found is None else found.models.get("face")
+    if found is None or model is None:
+        raise InputError("no estimator can place the person")
+    pose = relaxed_pose()
+    pose[0] = torch.tensor([math.pi, 0.0, 0.0])  # upright before a camera
+    params = BodyParams(torch.zeros(0), torch.zeros(0), pose, model.translation)
+    held = tuple(PART_JOINTS)
+    return Estimate(params, found.camera, anchor=HEAD, estimator="default pose", held=held)
+
+
+def _legs(pose: Tensor, base: Estimate) -> Tensor:
+    part = base.parts.get("lower")
+    if "lower" in base.held or (part is not None and part.valid):
+        return pose
+    return _relaxed(pose, PART_JOINTS["lower"])
+
+
+def _head(
+    pose: Tensor,
+    choice: Choice,
+    base: Estimate,
+    estimates: Mapping[str, Estimate],
+    head_only: bool,
+) -> Tensor:
+    if choice.estimator in ("", base.estimator):
+        return pose
+    estimate = estimates[choice.estimator]
+    model = estimate.models.get("face")
+    rotation = chained(estimate.body.pose, HEAD) if model is None else model.rotation
+    return with_head(pose, rotation, trunk_follows=head_only)
+
+
+def _hand(
+    pose: Tensor, side: str, choice: Choice, base: Estimate, estimates: Mapping[str, Estimate]
+) -> Tensor:
+    fingers, wrist = list(PART_JOINTS[side]), WRISTS[side]
+    if not choice.estimator:
+        return pose if side in base.held else _relaxed(pose, (wrist, *fingers))
+    if choice.estimator == base.estimator:
+        return pose
+    estimate = estimates[choice.estimator]
+    model = estimate.models.get(side)
+    rotation = chained(estimate.body.pose, wrist) if model is None else model.rotation
+    pose = with_joint(pose, wrist, rotation)
+    pose[fingers] = estimate.body.pose[fingers]
+    return pose
+
+
+def _face(
+    params: BodyParams,
+    choice: Choice,
+    base: Estimate,
+    estimates: Mapping[str, Estimate],
+    body: Body,
+) -> BodyParams:
+    if choice.estimator in ("", base.estimator):
+        return params
+    estimate = estimates[choice.estimator]
+    pose = params.pose.clone()
+    pose[JAW] = estimate.body.pose[JAW]
+    if estimate.body.pose[EYES].any():
+        pose[EYES] = estimate.body.pose[EYES]
+    if estimate.expression_space != space_of(body):
+        return params.replace(pose=pose)
+    expression = resolve_anchor(estimate.replace(anchor=None), body).expression
+    return params.replace(pose=pose, expression=expression)
+
+
+def _moved(body: Body, before: BodyParams, after: BodyParams) -> Tensor:
+    """Returns by how much the head joint has to go back [3]."""
+    with torch.no_grad():
+        return body(before).joints[HEAD] - body(after).joints[HEAD]
+
+
+def _relaxed(pose: Tensor, joints: tuple[int, ...]) -> Tensor:
+    changed = pose.clone()
+    changed[list(joints)] = relaxed_pose().to(pose)[list(joints)]
+    return changed
+
+
+def _parts(
+    choices: tuple[Choice, ...], estimates: Mapping[str, Estimate]
+) -> dict[str, PartEstimate]:
+    parts = {}
+    for choice in choices:
+        for part in MADE_BY[choice.part]:
+            if not choice.estimator:
+                parts[part] = PartEstimate(0.0, False, "relaxed pose", choice.reason)
+                continue
+            found = estimates[choice.estimator].parts.get(part)
+            # EMICA says of the face what holds for the head.
+            found = found or estimates[choice.estimator].parts["face"]
+            reason = f"{choice.reason}; {found.reason}"
+            parts[part] = PartEstimate(found.confidence, found.valid, found.source, reason)
+    return parts
+
+
+def _models(
+    chosen: Mapping[str, Choice], estimates: Mapping[str, Estimate]
+) -> dict[str, PartModel]:
+    """The part models of what was chosen, for the dense stages of the refinement."""
+    models = {}
+    for part, choice in (("face", "head"), ("left_hand", "left_hand"), ("right_hand",) * 2):
+        found = estimates.get(chosen[choice].estimator)
+        if found is not None and part in found.models:
+            models[part] = found.models[part]
+    return models
