@@ -1,0 +1,5 @@
+"""The default tracker on rendered people: `python tools/benchmark.py configs/benchmarks/tracking.py --out DIR`."""
+
+_base_ = ["../_base_/runtime.py"]
+
+benchmark = dict(type="TrackingAccuracy", people=200, tracker=dict(type="MediaPipeTracker"))
