@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 
-from presence.assets import find_asset
 from presence.errors import AssetError, InputError, PresenceError
+from presence.estimation.available import STANDARD, missing_file
 from presence.interfaces import Estimator, Tracker
 from presence.registry import ESTIMATORS, TRACKERS
-from presence.structures import BodyParams, Camera, Cues, Estimate, Portrait, Tracking
+from presence.structures import BodyParams, Camera, Estimate, Portrait, Tracking
 from presence.tracking.conversion import space_of, tracking_of
+from presence.tracking.cues import cues_of, enlarged, nearest
 from presence.tracking.detection import Detection
 from presence.tracking.evidence import visible_parts
 from presence.tracking.fusion import MADE_BY, canonical, fuse
@@ -28,15 +29,6 @@ from presence_plugins.trackers.mediapipe_tracker import MediaPipeTracker
 _log = logging.getLogger(__name__)
 OPEN = "mediapipe"
 KEYPOINTS = "sapiens_pose"
-ALL: dict[str, dict[str, Any]] = {
-    "osx": dict(type="OsxEstimator"),
-    "multi_hmr": dict(type="MultiHmrEstimator"),
-    "emica": dict(type="EmicaEstimator"),
-    "flame": dict(type="FlameEstimator"),
-    "hamer": dict(type="HamerEstimator"),
-    KEYPOINTS: dict(type="SapiensPoseEstimator"),
-}
-"""The estimators of the paper's tracker, each with the file that configs/assets.yaml names."""
 Refine = Callable[[Portrait, Tracking, Detection], Tracking]
 
 
@@ -53,8 +45,8 @@ class FusedTracker(Tracker):
         landmarks: landmark map for that body; None for the body's own.
         fov: degrees across the portrait's longer side that every camera is brought to (Eq. 18).
         silhouette: how much the mask shapes the body in MediaPipe's fit.
-        estimators: name to config, None for `ALL`; empty leaves MediaPipe alone. A name is the
-            one that the regime map uses.
+        estimators: name to config, None for `presence.estimation.available.STANDARD`; empty
+            leaves MediaPipe alone. A name is the one that the regime map uses.
         regimes: file of the regime map, None for the one that ships with the project.
         device: where the networks run.
         refine: takes the portrait with its mask, the start and the detection (px of the working
@@ -81,7 +73,7 @@ class FusedTracker(Tracker):
         self.open = MediaPipeTracker(body=body, landmarks=landmarks, fov=fov, silhouette=silhouette)
         self.body, self.fov, self.refine = self.open.body, fov, refine
         self.regimes = RegimeMap.load(regimes)
-        self._configs = dict(ALL if estimators is None else estimators)
+        self._configs = dict(STANDARD if estimators is None else estimators)
         self._device = device
         self._built: dict[str, Estimator] = {}
         self._lost = {
@@ -150,17 +142,6 @@ class FusedTracker(Tracker):
             else:
                 self._built[name] = ESTIMATORS.build(config, device=self._device)
         return self._built[name]
-
-
-def missing_file(config: Mapping[str, Any]) -> str:
-    """Returns why an estimator's file cannot be had; empty where it can, or has none."""
-    cls = ESTIMATORS.lookup(config["type"]) if isinstance(config["type"], str) else config["type"]
-    name = config.get("weights", "official")
-    if name == "random" or not cls.asset:
-        return ""
-    if name != "official":
-        return ""  # a path or an entry of its own: building says what is wrong with it
-    return "" if find_asset(cls.asset).find() else "its file is missing"
 
 
 class _Run:
@@ -280,43 +261,6 @@ class _Run:
     def _starts_from_emica(self, name: str) -> bool:
         usable = "emica" in self.tracker._configs and ("emica", "") not in self.refused
         return name == "flame" and usable and "emica" not in self.found
-
-
-def cues_of(detection: Detection, portrait: Portrait) -> Cues:
-    """Returns what estimators are told: the mask's box, and the landmarks, px of the portrait."""
-    rows, columns = (portrait.alpha[0].cpu() >= 0.5).nonzero().unbind(-1)
-    box = None
-    if len(rows):
-        edges = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
-        box = torch.stack(edges).float()
-    return Cues(person=box, keypoints=dict(enlarged(detection, portrait).keypoints))
-
-
-def enlarged(detection: Detection, portrait: Portrait) -> Detection:
-    """Brings a detection from the working copy to the portrait's pixels."""
-    height, width = portrait.size
-    scale = torch.tensor([width / detection.width, height / detection.height, 1.0])
-    points = {name: values * scale for name, values in detection.keypoints.items()}
-    return Detection(width, height, points, detection.world, detection.notes)
-
-
-def nearest(estimates: tuple[Estimate, ...], cues: Cues) -> Estimate | None:
-    """Returns the one of several people who is the one in the cues' box, None of none.
-
-    People are told apart by the joint that places them.
-    """
-    if not estimates:
-        return None
-    if len(estimates) == 1 or cues.person is None:
-        return estimates[0]
-    face = cues.keypoints.get("face")
-    box = cues.person
-    centre = (box[:2] + box[2:]) / 2 if face is None else face[:, :2].mean(0)
-    places = [
-        estimate.camera.project(estimate.body.translation[None])[0][0] for estimate in estimates
-    ]
-    distances = torch.stack([(place - centre).norm() for place in places])
-    return estimates[int(distances.argmin())]
 
 
 def _rules(regimes: RegimeMap) -> list[Any]:

@@ -191,6 +191,7 @@ def test_coefficients_of_another_body_model_are_not_taken(body):
 def test_the_canonical_camera_sees_the_persons_depth_as_before(body):
     params = known(body)
     osx = whole(params.replace(translation=torch.tensor([0.3, -0.2, 40.0])), "osx", focal=15000.0)
+    osx = osx.replace(models={"face": model(torch.eye(3), "flame2020", (0.3, -0.2, 4.0))})
     fixed = canonical(osx, 20.0)
     focal = 640 / 2 / math.tan(math.radians(10))
     assert float(fixed.camera.K[0, 0]) == pytest.approx(focal, rel=1e-5)
@@ -200,6 +201,12 @@ def test_the_canonical_camera_sees_the_persons_depth_as_before(body):
         torch.testing.assert_close(
             px, torch.tensor([327.0 + 15000 * 0.7 / 40, 235.0 - 15000 * 0.1 / 40])
         )
+        head = estimate.models["face"]
+        seen = head.K @ head.translation
+        torch.testing.assert_close(
+            seen[:2] / seen[2], torch.tensor([327.0 + 1500 * 0.3 / 4, 235.0 - 1500 * 0.2 / 4])
+        )
+    assert fixed.camera.K[:2, 2].tolist() == [320.0, 240.0]
     assert "Eq. 18" in fixed.notes[-1]
     assert canonical(fixed, 20.0) is fixed
 

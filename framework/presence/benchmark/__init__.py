@@ -1,6 +1,7 @@
 """Benchmarks: what a config's `benchmark` section runs, and what comes out of it."""
 
 from presence.benchmark.base import Benchmark, BenchmarkReport, run_benchmark
+from presence.benchmark.tracker_map import TrackerMap
 from presence.benchmark.tracking_accuracy import TrackingAccuracy
 
-__all__ = ["Benchmark", "BenchmarkReport", "TrackingAccuracy", "run_benchmark"]
+__all__ = ["Benchmark", "BenchmarkReport", "TrackerMap", "TrackingAccuracy", "run_benchmark"]

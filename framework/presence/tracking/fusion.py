@@ -40,7 +40,10 @@ Place = Callable[[BodyParams, Camera], Tensor]
 
 
 def canonical(estimate: Estimate, fov: float) -> Estimate:
-    """Brings an estimate's camera to the canonical field of view (Eq. 18), and notes it.
+    """Brings an estimate's camera to the canonical one, and notes it.
+
+    The field of view changes as the paper's Eq. 18 says; the principal point comes to the
+    picture's middle, as the refinement wants it. Both leave the depth plane as it is seen.
 
     Args:
         estimate: unbatched.
@@ -49,16 +52,37 @@ def canonical(estimate: Estimate, fov: float) -> Estimate:
     camera = estimate.camera
     focal = focal_from_fov(fov, max(camera.width, camera.height))
     ratio = focal / float(camera.K[0, 0])
-    if abs(ratio - 1) < 1e-4:
-        return estimate
-    across = 2 * math.degrees(math.atan(camera.width / 2 / focal))
-    corrected = with_fov(estimate, across)
-    before = 2 * math.degrees(math.atan(camera.width / 2 / float(camera.K[0, 0])))
-    note = (
-        f"{estimate.estimator}: field of view {before:.1f} to {across:.1f} degrees, "
-        f"depth times {ratio:.3f} (Eq. 18)"
+    across, before = (
+        2 * math.degrees(math.atan(camera.width / 2 / f)) for f in (focal, float(camera.K[0, 0]))
     )
-    return corrected.replace(notes=(*estimate.notes, note))
+    middle = torch.tensor([camera.width / 2, camera.height / 2])
+    away = float((camera.K[:2, 2] - middle).norm())
+    if abs(ratio - 1) < 1e-4 and away < 1e-2:
+        return estimate
+    note = (
+        f"{estimate.estimator}: field of view {before:.1f} to {across:.1f} degrees (Eq. 18), "
+        f"depth times {ratio:.3f}, principal point moved by {away:.0f} px"
+    )
+    fixed = with_fov(estimate, across)
+    K, translation = _centred(fixed.camera.K, fixed.body.translation, middle)
+    models = {}
+    for part, model in fixed.models.items():
+        K_part, shift = _centred(model.K, model.translation, middle)
+        models[part] = model.replace(K=K_part, translation=shift)
+    return fixed.replace(
+        camera=fixed.camera.replace(K=K),
+        body=fixed.body.replace(translation=translation),
+        models=models,
+        notes=(*estimate.notes, note),
+    )
+
+
+def _centred(K: Tensor, translation: Tensor, middle: Tensor) -> tuple[Tensor, Tensor]:
+    """Moves the principal point [2] to the middle, and what is seen at the depth back."""
+    shift = (K[:2, 2] - middle) * translation[2] / K[[0, 1], [0, 1]]
+    moved = K.clone()
+    moved[:2, 2] = middle
+    return moved, translation + torch.cat([shift, shift.new_zeros(1)])
 
 
 def fuse(

@@ -89,9 +89,7 @@ def seen_by_camera(body: Body, tracking: Tracking) -> BodyParams:
     pelvis = body.rest_joints(params.betas, params.expression)[0]
     place = turn @ (pelvis + params.translation) + pose.new_tensor(FLIP) * pose[:3, 3]
     root = matrix_to_axis_angle(turn @ axis_angle_to_matrix(params.pose[0]))
-    return params.replace(
-        pose=torch.cat([root[None], params.pose[1:]]), translation=place - pelvis
-    )
+    return params.replace(pose=torch.cat([root[None], params.pose[1:]]), translation=place - pelvis)
 
 
 def fit_camera(K: Tensor, width: int, height: int) -> Camera:

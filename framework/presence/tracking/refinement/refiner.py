@@ -258,4 +258,3 @@ def _rows(stage: Stage) -> Tensor:
             step = stage.face_step if name == "face" else 1
             rows.append(torch.arange(ROWS[name].start, ROWS[name].stop, step))
     return torch.cat(rows)
-

@@ -16,7 +16,9 @@ _ARMS = tuple(
     for side in ("left", "right")
     for part in ("shoulder", "elbow", "wrist")
 )
-_TRUNK = tuple(JOINT_NAMES.index(n) for n in ("pelvis", "spine1", "spine2", "spine3", "neck", "head"))
+_TRUNK = tuple(
+    JOINT_NAMES.index(n) for n in ("pelvis", "spine1", "spine2", "spine3", "neck", "head")
+)
 
 
 @dataclasses.dataclass(frozen=True)
