@@ -185,7 +185,7 @@ def test_coefficients_of_another_body_model_are_not_taken(body):
     torch.testing.assert_close(fused.body.expression, truth.expression)
     torch.testing.assert_close(fused.body.pose, other.pose)
     torch.testing.assert_close(fused.body.translation, torch.ones(3))
-    assert any("another body model" in note for note in fused.notes)
+    assert any("placed by its landmarks" in note for note in fused.notes)
 
 
 def test_the_canonical_camera_sees_the_persons_depth_as_before(body):

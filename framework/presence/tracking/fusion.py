@@ -106,13 +106,15 @@ def fuse(
         body: the body to fuse for.
         head_only: nothing but the head was seen: then it keeps its place, and the trunk follows.
         own: an estimate in the body's own coefficients, for those of other models do not fit it.
-        place: finds the translation where the body's shape is not that of the estimate.
+        place: finds the translation of a whole body in another model's pose, whose own
+            translation is for that model's shape.
 
     Raises:
         InputError: nothing places the person.
     """
     chosen: dict[str, Choice] = {choice.part: choice for choice in choices}
-    base, params, notes = _base(chosen["body"], chosen["head"], estimates, body, own, place)
+    base, notes = _base(chosen["body"], chosen["head"], estimates)
+    params = _shaped(base, body, own)
     start = params
     pose = _legs(params.pose, base)
     pose = _head(pose, chosen["head"], base, estimates, head_only)
@@ -121,6 +123,9 @@ def fuse(
     params = _face(params.replace(pose=pose), chosen["face"], base, estimates, body)
     if head_only:
         params = params.replace(translation=params.translation + _moved(body, start, params))
+    elif place is not None and _foreign(base, body):
+        params = params.replace(translation=place(params, base.camera))
+        notes.append(f"the body is placed by its landmarks, in the pose of {base.estimator}")
     used = dict.fromkeys(c.estimator for c in choices if c.estimator)
     noted = [note for name in used for note in estimates[name].notes]
     keypoints: dict[str, Tensor] = {}
@@ -139,29 +144,26 @@ def fuse(
 
 
 def _base(
-    choice: Choice,
-    head: Choice,
-    estimates: Mapping[str, Estimate],
-    body: Body,
-    own: Estimate | None,
-    place: Place | None,
-) -> tuple[Estimate, BodyParams, list[str]]:
-    """Returns the estimate that everything is hung on, and its parameters for the body."""
+    choice: Choice, head: Choice, estimates: Mapping[str, Estimate]
+) -> tuple[Estimate, list[str]]:
+    """Returns the estimate that everything is hung on."""
     if choice.estimator:
-        base, notes = estimates[choice.estimator], []
-    else:
-        base, notes = _default(head, estimates), ["nothing places the trunk: it stands upright"]
-    if base.expression_space == space_of(body):
-        return base, resolve_anchor(base, body), notes
+        return estimates[choice.estimator], []
+    return _default(head, estimates), ["nothing places the trunk: it stands upright"]
+
+
+def _foreign(estimate: Estimate, body: Body) -> bool:
+    """Returns whether an estimate's coefficients are those of another body model."""
+    return estimate.expression_space != space_of(body)
+
+
+def _shaped(base: Estimate, body: Body, own: Estimate | None) -> BodyParams:
+    """Returns the parameters for a body, in its own shape where the estimate's does not fit."""
+    if not _foreign(base, body):
+        return resolve_anchor(base, body)
     shape = own.body if own is not None else body.default_params()
-    bare = base.replace(body=base.body.replace(betas=shape.betas, expression=shape.expression))
-    params = resolve_anchor(bare, body)
-    if base.body.betas.shape[-1]:
-        notes.append(f"shape and expression of {base.estimator} are another body model's")
-    if place is not None and base.anchor is None:
-        params = params.replace(translation=place(params, base.camera))
-        notes.append(f"the body is placed by its landmarks, in the pose of {base.estimator}")
-    return base, params, notes
+    params = base.body.replace(betas=shape.betas, expression=shape.expression)
+    return resolve_anchor(base.replace(body=params), body)
 
 
 def _default(head: Choice, estimates: Mapping[str, Estimate]) -> Estimate:
@@ -229,7 +231,7 @@ def _face(
     pose[JAW] = estimate.body.pose[JAW]
     if estimate.body.pose[EYES].any():
         pose[EYES] = estimate.body.pose[EYES]
-    if estimate.expression_space != space_of(body):
+    if _foreign(estimate, body):
         return params.replace(pose=pose)
     expression = resolve_anchor(estimate.replace(anchor=None), body).expression
     return params.replace(pose=pose, expression=expression)

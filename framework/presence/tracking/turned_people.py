@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+
 from presence.bodies import Body
 from presence.rasterize import build_rasterizer
 from presence.structures import Portrait, View
 from presence.synthesis.people import ProceduralPeople
-from presence.tracking.regimes import FRAMINGS, Framing
+from presence.tracking.regimes import Framing
 
 # Height and width, px; the first seed of the framing, within the test split's range.
 _SIZES = {"head": (512, 512), "half": (640, 512), "full": (768, 512)}
@@ -25,19 +27,8 @@ class TurnedPeople:
     def __init__(
         self, body: Body, yaws: list[tuple[float, float]], *, supersample: int = 2
     ) -> None:
-        rasterizer = build_rasterizer("cpu")
         self.yaws = yaws
-        self._makers = {
-            (framing, number): ProceduralPeople(
-                body,
-                rasterizer,
-                framings={framing: 1.0},
-                reference_yaw=((1.0, *turn),),
-                supersample=supersample,
-            )
-            for framing in FRAMINGS
-            for number, turn in enumerate(yaws)
-        }
+        self._maker = ProceduralPeople(body, build_rasterizer("cpu"), supersample=supersample)
 
     def view(self, framing: Framing, number: int, index: int) -> View:
         """Renders one person: picture with the true mask, body and camera, unbatched.
@@ -47,7 +38,8 @@ class TurnedPeople:
             number: which range of turns.
             index: which person of that framing and range.
         """
-        maker = self._makers[framing, number]
+        maker = copy.copy(self._maker)  # the anatomy behind it is shared
+        maker.framings, maker.reference_yaw = {framing: 1.0}, ((1.0, *self.yaws[number]),)
         recipe = maker.draw([_FIRST[framing] + 1000 * number + index], 1)
         return maker.render(recipe, _SIZES[framing])[0, 0]
 
