@@ -2,5 +2,6 @@
 
 from presence.benchmark.base import Benchmark, BenchmarkReport, run_benchmark
 from presence.benchmark.tracking_accuracy import TrackingAccuracy
+from presence.benchmark.tracking_video import TrackingVideo
 
-__all__ = ["Benchmark", "BenchmarkReport", "TrackingAccuracy", "run_benchmark"]
+__all__ = ["Benchmark", "BenchmarkReport", "TrackingAccuracy", "TrackingVideo", "run_benchmark"]

@@ -26,7 +26,9 @@ def geman_mcclure(squares: Tensor, robust: float) -> Tensor:
     return squares / (1 + squares / robust**2)
 
 
-def keypoint_cost(px: Tensor, target: Tensor, weights: Tensor, sigma: Tensor, robust: float) -> Tensor:
+def keypoint_cost(
+    px: Tensor, target: Tensor, weights: Tensor, sigma: Tensor, robust: float
+) -> Tensor:
     """Eq. 19, first term: robust distances of landmarks.
 
     Args:
