@@ -14,6 +14,7 @@ from presence.bodies import Body
 from presence.bodies.joints import JOINT_NAMES, LEFT_HAND, RIGHT_HAND
 from presence.errors import InputError
 from presence.structures import Camera, Tracking, focal_from_fov
+from presence.tracking.consistency import consistent
 from presence.tracking.detection import POSE, Detection
 from presence.tracking.evidence import SEEN, joint_strength, visible_parts
 from presence.tracking.initial_pose import initial_pose
@@ -59,21 +60,30 @@ class BodyFitter:
         self.landmarks = landmarks
         self.options = options or FitOptions()
 
-    def __call__(self, detection: Detection, alpha: np.ndarray | None = None) -> Tracking:
+    def __call__(
+        self,
+        detection: Detection,
+        alpha: np.ndarray | None = None,
+        *,
+        betas: Tensor | None = None,
+    ) -> Tracking:
         """Fits one person.
 
         Args:
             detection: landmarks, px.
             alpha: the person's mask [H W] in 0..1, of any size with the picture's shape; None to
                 fit landmarks alone.
+            betas: [S] the person's shape where it is known, which then stays.
 
         Raises:
             InputError: too few landmarks are confident to place a body.
         """
         with torch.no_grad(), _one_thread():
-            return self._fit(detection, alpha)
+            return self._fit(consistent(detection), alpha, betas)
 
-    def _fit(self, detection: Detection, alpha: np.ndarray | None) -> Tracking:
+    def _fit(
+        self, detection: Detection, alpha: np.ndarray | None, betas: Tensor | None
+    ) -> Tracking:
         parts = visible_parts(detection)
         view = self._view(detection)
         outline = None
@@ -81,7 +91,8 @@ class BodyFitter:
             outline = SilhouetteTarget(_resized(alpha, detection))
         objective = FitObjective(self.body, self.landmarks, detection, view, outline)
         objective.pose_strength = joint_strength(detection, parts).double()
-        state = self._initial_state(objective, detection)
+        objective.shape_known = betas is not None
+        state = self._initial_state(objective, detection, betas)
         for stage in (self._place, self._pose, self._face, self._hands, self._outline, self._all):
             state = stage(objective, state, parts)
         return self._tracking(state, detection, view, parts)
@@ -91,9 +102,13 @@ class BodyFitter:
         centre = torch.tensor([detection.width / 2, detection.height / 2], dtype=torch.float64)
         return PinholeView(focal, centre)
 
-    def _initial_state(self, objective: FitObjective, detection: Detection) -> FitState:
-        """Poses the mean body as the bones point, and places it by the landmarks' extent."""
+    def _initial_state(
+        self, objective: FitObjective, detection: Detection, betas: Tensor | None
+    ) -> FitState:
+        """Poses the body as the bones point, and places it by the landmarks' extent."""
         params = self.body.default_params()
+        if betas is not None:
+            params = params.replace(betas=betas.to(params.betas))
         state = FitState.from_params(params.replace(pose=initial_pose(detection)))
         points = objective.rig.evaluate(state).points
         weights = objective.weights / objective.sigma.square()
@@ -188,6 +203,8 @@ class BodyFitter:
         iterations: int | None = None,
     ) -> FitState:
         objective.prepare(state, emphasis)
+        if objective.shape_known:
+            active = dataclasses.replace(active, betas=())
         steps = iterations or self.options.iterations
         return minimize(objective, state, active, iterations=steps)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from presence.bodies import Body
 from presence.io.atomic import write_bytes
 from presence.motion import Motion, retarget
 from presence.rasterize import build_rasterizer
-from presence.structures import BodyParams, Camera, Portrait, View
+from presence.structures import BodyParams, Camera, Portrait, View, cat
 from presence.synthesis.people import ProceduralPeople
 
 # Framing to its pictures' height and width, px; test seeds from here on, which nothing trains on.
@@ -80,25 +80,26 @@ class KnownPeople:
         return person
 
     def clip(
-        self, motion: Motion, index: int, size: tuple[int, int] = (512, 448)
+        self, motions: Sequence[Motion], index: int, size: tuple[int, int] = (512, 448)
     ) -> Iterator[KnownPerson]:
-        """Renders a half-body person who makes a motion, frame by frame, before a still camera.
+        """Renders a half-body person who makes motions, frame by frame, before a still camera.
 
         Args:
-            motion: with its frame rate.
+            motions: made one after the other.
             index: number of the person.
             size: height and width, px.
         """
         seed = FIRST_SEED["half"] + index
         people = self.people["half"]
         recipe = people.draw([seed], 1)
-        params = retarget(motion, recipe.body[0, 0], people.body.expression_names)
+        names = tuple(people.body.expression_names)
+        params = cat([retarget(motion, recipe.body[0, 0], names) for motion in motions])
         camera = None
-        for number in range(len(motion)):
+        for number in range(params.batch_shape[0]):
             moved = recipe.replace(body=params[number : number + 1].unsqueeze())
             views = people.render(moved, size, camera)
-            view, camera = views[0, 0], views.camera
-            yield _known(f"clip_{number:05d}", "half", view)
+            camera = views.camera
+            yield _known(f"clip_{number:05d}", "half", views[0, 0])
 
 
 def _known(name: str, framing: str, view: View) -> KnownPerson:

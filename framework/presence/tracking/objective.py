@@ -96,6 +96,7 @@ class FitObjective:
         self._set_priors(body)
         self.emphasis = Emphasis({name: 1.0 for name in names})
         self.pairs: tuple[Tensor, Tensor] | None = None
+        self.shape_known = False
         self.metres = 1.0
         self.factors = torch.ones_like(self.weights)
         self.facing = torch.ones_like(self.weights)

@@ -1,4 +1,4 @@
-"""The three refinement stages (paper, Appendix C): body, head and hands, over many frames at once."""
+"""The three refinement stages (paper, Appendix C): body, head, hands, over many frames."""
 
 from presence.tracking.refinement.evidence import FrameEvidence, gather
 from presence.tracking.refinement.posing import BatchRig, FrameStates

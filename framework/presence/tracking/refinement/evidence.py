@@ -20,6 +20,7 @@ ROWS: dict[str, slice] = {}
 for _name in LANDMARK_SETS:
     _start = max((rows.stop for rows in ROWS.values()), default=0)
     ROWS[_name] = slice(_start, _start + SET_SIZES[_name])
+_CONTOUR = 160  # points of a mask's outline
 NUM_LANDMARKS = max(rows.stop for rows in ROWS.values())
 
 
@@ -34,6 +35,8 @@ class FrameEvidence(TensorStruct):
         bone_weights: [T M].
         signed: [T h w] distance to the mask, px of the picture, positive outside it.
         masked: [T] 1 where there is a mask.
+        contour: [T C 2] points of the mask's outline, px, evenly chosen.
+        outlined: [T C] 1 where there is such a point.
         strength: [T 55] how firmly joints are held, more where nothing was seen of them.
         upper: [T] 1 where only the upper body was seen.
         pairs: [M 2] landmark rows of the bones' ends.
@@ -47,6 +50,8 @@ class FrameEvidence(TensorStruct):
     bone_weights: Tensor = tensor("M")
     signed: Tensor = tensor("h w", unit="px")
     masked: Tensor = tensor("")
+    contour: Tensor = tensor("C 2", unit="px")
+    outlined: Tensor = tensor("C")
     strength: Tensor = tensor("55")
     upper: Tensor = tensor("")
     pairs: Tensor = static(default=torch.zeros(0, 2, dtype=torch.long))
@@ -64,7 +69,7 @@ def gather(
 
     Args:
         detections: [T] of pictures of one size.
-        masks: [T] alpha [H W] in 0..1.
+        masks: [T] alpha [H W] in 0..1, all of one size.
         width: px.
         height: px.
     """
@@ -74,7 +79,7 @@ def gather(
     ]
     sides = next((row["signed"].shape for row in rows if row["signed"] is not None), (2, 2))
     signed = [torch.zeros(sides) if row["signed"] is None else row["signed"] for row in rows]
-    names = ("target", "weights", "bones", "bone_weights", "strength")
+    names = ("target", "weights", "bones", "bone_weights", "strength", "contour", "outlined")
     return FrameEvidence(
         **{name: torch.stack([row[name] for row in rows]).float() for name in names},
         signed=torch.stack(signed).float(),
@@ -105,12 +110,19 @@ def _row(detection: Detection, mask: np.ndarray | None) -> dict:
         sure = weights[ROWS[name]][ends].amin(-1)
         bone_weights.append(sure * (1.0 if name == "pose" else 0.3))
     parts = visible_parts(detection)
+    silhouette = None if mask is None else SilhouetteTarget(mask)
+    contour, outlined = torch.zeros(_CONTOUR, 2), torch.zeros(_CONTOUR)
+    if silhouette is not None and len(silhouette.contour):
+        chosen = torch.linspace(0, len(silhouette.contour) - 1, _CONTOUR).long()
+        contour, outlined = silhouette.contour[chosen].float(), torch.ones(_CONTOUR)
     return {
         "target": target,
         "weights": weights,
         "bones": torch.cat(bones),
         "bone_weights": torch.cat(bone_weights),
-        "signed": None if mask is None else SilhouetteTarget(mask).signed,
+        "signed": None if silhouette is None else silhouette.signed,
+        "contour": contour,
+        "outlined": outlined,
         "strength": joint_strength(detection, parts),
         "upper": float(detection.confidence("left_hip", "right_hip") < 0.5),
     }

@@ -1,8 +1,9 @@
-"""`FrameStates`, what is refined of T frames, and `BatchRig`, which poses points for all of them."""
+"""`FrameStates`, what is refined of T frames, and `BatchRig`, which poses points for them."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import torch
@@ -36,6 +37,11 @@ class FrameStates:
 
     def __len__(self) -> int:
         return len(self.rotations)
+
+    def __getitem__(self, frames: slice) -> FrameStates:
+        return FrameStates(
+            self.rotations[frames], self.translation[frames], self.betas, self.expression[frames]
+        )
 
     def to(self, device: torch.device | str) -> FrameStates:
         """Returns the states on another device."""
@@ -90,6 +96,19 @@ def seen_by_camera(body: Body, tracking: Tracking) -> BodyParams:
     place = turn @ (pelvis + params.translation) + pose.new_tensor(FLIP) * pose[:3, 3]
     root = matrix_to_axis_angle(turn @ axis_angle_to_matrix(params.pose[0]))
     return params.replace(pose=torch.cat([root[None], params.pose[1:]]), translation=place - pelvis)
+
+
+def turned(states: FrameStates, degrees: float) -> FrameStates:
+    """Returns the same people turned about the vertical through the pelvis, where they stand.
+
+    Args:
+        states: such as a front view's, for a picture of the same person from the side or behind.
+        degrees: positive turns the person to their own left.
+    """
+    turn = axis_angle_to_matrix(states.rotations.new_tensor([0.0, math.radians(degrees), 0.0]))
+    rotations = states.rotations.clone()
+    rotations[:, 0] = turn @ rotations[:, 0]
+    return dataclasses.replace(states, rotations=rotations)
 
 
 def fit_camera(K: Tensor, width: int, height: int) -> Camera:

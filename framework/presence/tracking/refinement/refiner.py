@@ -157,6 +157,8 @@ class _StageCost:
             _, depth = losses.project(points, focal, self.centre)
         self.metres = (depth.mean(-1) / focal).clamp_min(1e-6)  # [T] m for one px
         self.sigma = refiner.sigma[self.chosen] / self.metres[:, None]  # [T K] px
+        self.trusted = _trusted(stage, seen)
+        self.strength = seen.strength if stage.sets else torch.ones_like(seen.strength)
         self.weights = self._weights(refiner, points, world)
         self._set_bones()
         angles = matrix_to_axis_angle(start.rotations)
@@ -168,18 +170,7 @@ class _StageCost:
         self.expression_scale = expression_scale(refiner.body).float().to(device)
 
     def _weights(self, refiner: Refiner, points: Tensor, world: Tensor) -> Tensor:
-        stage, seen = self.stage, self.seen
-        weights = seen.weights.clone()
-        for name, rows in ROWS.items():
-            factor = stage.sets.get(name, 0.0)
-            weights[:, rows] *= factor * (stage.face_step if name == "face" else 1.0)
-        if stage.ignore_wrists:
-            for side, rows in _WRISTS:
-                unseen = (seen.weights[:, ROWS[f"{side}_hand"]].amax(-1) <= 0) & (seen.upper > 0)
-                start = ROWS["pose"].start
-                for row in rows:
-                    weights[:, start + row] *= (~unseen).float()
-        weights = weights[:, self.chosen]
+        weights = (self.seen.weights * self.trusted)[:, self.chosen]
         face = (self.chosen >= ROWS["face"].start) & (self.chosen < ROWS["face"].stop)
         if face.any():
             # Facial landmarks that look away from the camera are the detector's guesses.
@@ -187,7 +178,7 @@ class _StageCost:
             turned = refiner.normals[rows] @ world[:, JOINT["head"]].mT
             sight = torch.nn.functional.normalize(-points[:, : self.marks][:, face], dim=-1)
             cosine = (turned * sight).sum(-1)
-            weights[:, face] *= ((cosine + 0.05) / 0.3).clamp(0.05, 1.0)
+            weights[:, face] *= self.stage.face_step * ((cosine + 0.05) / 0.3).clamp(0.05, 1.0)
         return weights
 
     def _set_bones(self) -> None:
@@ -196,7 +187,9 @@ class _StageCost:
         ends = place[self.seen.pairs.cpu()]
         kept = (ends >= 0).all(-1)
         self.ends = ends[kept]
-        self.bones, self.bone_weights = self.seen.bones[:, kept], self.seen.bone_weights[:, kept]
+        trusted = self.trusted[:, self.seen.pairs].amin(-1)
+        self.bones = self.seen.bones[:, kept]
+        self.bone_weights = (self.seen.bone_weights * trusted)[:, kept]
         start = ROWS["pose"].start
         pairs = [(place[start + POSE[a]], place[start + POSE[b]]) for a, b in _PAIRS]
         self.pairs = torch.tensor([[int(a), int(b)] for a, b in pairs])
@@ -216,6 +209,10 @@ class _StageCost:
         if stage.silhouette:
             cost = losses.silhouette_cost(px[:, marks:], seen.signed, size, 0.012 / self.metres)
             total = total + stage.silhouette * seen.masked * cost
+        if stage.coverage:
+            sigma = 0.02 / self.metres
+            cost = losses.coverage_cost(px[:, marks:], seen.contour, seen.outlined, sigma)
+            total = total + stage.coverage * cost
         if stage.upright:
             wanted = torch.ones_like(seen.upper) if stage.upright_always else seen.upper
             total = total + stage.upright * wanted * losses.upright_cost(joints, options.upright)
@@ -232,7 +229,7 @@ class _StageCost:
     def _priors(self, variables: Variables, states: FrameStates) -> Tensor:
         """Near the start, near the relaxed pose, and within the joints' limits: [T]."""
         options, joints = self.options, variables.joints
-        turns, strength = variables.turns, self.seen.strength[:, joints]
+        turns, strength = variables.turns, self.strength[:, joints]
         near = (turns / options.near).square().sum(-1)
         angles = self.angles[:, joints] + (self.slopes[:, joints] @ turns[..., None])[..., 0]
         usual = ((angles - self.mean[joints]) / self.spread[joints]).square().sum(-1)
@@ -248,6 +245,19 @@ class _StageCost:
         if variables.growth is not None:
             total = total + variables.growth.square().sum()
         return total
+
+
+def _trusted(stage: Stage, seen: FrameEvidence) -> Tensor:
+    """Returns the stage's factor on every landmark [T K]; 0 for wrists that are to be ignored."""
+    trusted = torch.zeros_like(seen.weights)
+    for name, factor in stage.sets.items():
+        trusted[:, ROWS[name]] = factor
+    if stage.ignore_wrists:
+        for side, rows in _WRISTS:
+            unseen = (seen.weights[:, ROWS[f"{side}_hand"]].amax(-1) <= 0) & (seen.upper > 0)
+            for row in rows:
+                trusted[:, ROWS["pose"].start + row] *= (~unseen).float()
+    return trusted
 
 
 def _rows(stage: Stage) -> Tensor:

@@ -36,8 +36,8 @@ class Stage:
         expression: whether expressions change.
         sets: factor on each landmark set; those that are not named do not count.
         face_step: of the facial landmarks, every so many-th is used.
-        ignore_wrists: whether wrists of the body's own landmarks count nothing where only the
-            upper body is seen and the hand itself was not found.
+        ignore_wrists: whether wrists of the body's own landmarks, and the directions of bones to
+            them, count nothing where only the upper body is seen and the hand was not found.
         silhouette: factor on the mask.
         coverage: factor on filling the mask, for views without landmarks.
         upright: factor on the upright prior; where only the upper body is seen, or `always`.
@@ -77,6 +77,7 @@ _HEAD = Stage(
     "head",
     joints=(*_TRUNK, *FACE_JOINTS),
     sets={"pose": 1.0, "face": 1.0},
+    ignore_wrists=True,
     expression=True,
     steps=50,
     rate=0.006,
