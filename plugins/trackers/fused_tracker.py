@@ -18,11 +18,12 @@ from presence.tracking.conversion import space_of, tracking_of
 from presence.tracking.cues import cues_of, enlarged, nearest
 from presence.tracking.detection import Detection
 from presence.tracking.evidence import visible_parts
-from presence.tracking.fusion import MADE_BY, canonical, fuse
+from presence.tracking.fusion import MADE_BY, RELAXED, canonical, fuse
 from presence.tracking.gate import Choice, choose, framing_of, sight_of
 from presence.tracking.landmarks import LandmarkMap
 from presence.tracking.placing import placed
 from presence.tracking.regimes import RegimeMap
+from presence.tracking.start_refining import StartRefiner
 from presence_plugins.trackers.mediapipe_estimator import MediaPipeEstimator
 from presence_plugins.trackers.mediapipe_tracker import MediaPipeTracker
 
@@ -49,8 +50,12 @@ class FusedTracker(Tracker):
             leaves MediaPipe alone. A name is the one that the regime map uses.
         regimes: file of the regime map, None for the one that ships with the project.
         device: where the networks run.
-        refine: takes the portrait with its mask, the start and the detection (px of the working
-            copy), and returns what is better; None returns the start.
+        refine: whether a start that others than MediaPipe contributed to is refined in the three
+            stages of the paper; MediaPipe's own fit has done that for itself.
+
+    Attributes:
+        refiner: takes the portrait with its mask, the start and the detection (px of the working
+            copy), and returns what is better.
 
     Example:
         >>> tracker = TRACKERS.build(dict(type="FusedTracker", estimators={}))
@@ -68,7 +73,7 @@ class FusedTracker(Tracker):
         estimators: Mapping[str, Mapping[str, Any]] | None = None,
         regimes: str | None = None,
         device: str = "cpu",
-        refine: Refine | None = None,
+        refine: bool = True,
     ) -> None:
         self.open = MediaPipeTracker(body=body, landmarks=landmarks, fov=fov, silhouette=silhouette)
         self.body, self.fov, self.refine = self.open.body, fov, refine
@@ -95,7 +100,32 @@ class FusedTracker(Tracker):
         image, detection = self.open.detect(portrait)
         cut_out = self.open.cut_out(portrait, image, detection)
         start = self.start(cut_out, detection)
-        return cut_out, start if self.refine is None else self.refine(cut_out, start, detection)
+        if not self.refine or {p.source for p in start.parts.values()} <= {OPEN, RELAXED}:
+            return cut_out, start
+        try:
+            return cut_out, self.refiner(cut_out, start, detection)
+        except AssetError as error:  # this body has no landmark map
+            return cut_out, start.replace(notes=(*start.notes, f"not refined: {error}"))
+
+    @functools.cached_property
+    def refiner(self) -> Refine:
+        """The paper's three stages, set up when they are first needed."""
+        return StartRefiner(self.body, self.open.fitter.landmarks, device=self._device)
+
+    @property
+    def detector(self) -> Any:
+        """MediaPipe's detector, for those who look at single frames."""
+        return self.open.detector
+
+    @property
+    def segmenter(self) -> Any:
+        """MediaPipe's segmenter."""
+        return self.open.segmenter
+
+    @property
+    def fitter(self) -> Any:
+        """The fit to MediaPipe's landmarks."""
+        return self.open.fitter
 
     def segment(self, portrait: Portrait) -> torch.Tensor:
         """Returns the person's soft mask [1 H W]; see `MediaPipeTracker.segment`."""
@@ -176,6 +206,10 @@ class _Run:
                     self._use(choice)
             if len(self.refused) == before:
                 self.notes = [f"{c.part}: {c.reason}" for c in choices]
+                base = self.found.get(choices[0].estimator)
+                if base is not None and not any("Eq. 18" in note for note in base.notes):
+                    fov = f"{self.tracker.fov:.1f} degrees across the longer side"
+                    self.notes.append(f"camera: {base.estimator}'s has {fov} already (Eq. 18)")
                 return choices
 
     def place(self) -> Callable[[BodyParams, Camera], torch.Tensor] | None:

@@ -3,5 +3,13 @@
 from presence.benchmark.base import Benchmark, BenchmarkReport, run_benchmark
 from presence.benchmark.tracker_map import TrackerMap
 from presence.benchmark.tracking_accuracy import TrackingAccuracy
+from presence.benchmark.tracking_video import TrackingVideo
 
-__all__ = ["Benchmark", "BenchmarkReport", "TrackerMap", "TrackingAccuracy", "run_benchmark"]
+__all__ = [
+    "Benchmark",
+    "BenchmarkReport",
+    "TrackerMap",
+    "TrackingAccuracy",
+    "TrackingVideo",
+    "run_benchmark",
+]

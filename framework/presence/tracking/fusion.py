@@ -27,6 +27,8 @@ from presence.tracking.gate import Choice
 from presence.tracking.relaxed import relaxed_pose
 
 JAW, EYES = 22, [23, 24]
+RELAXED = "relaxed pose"
+"""The source of parts that nothing was chosen for."""
 MADE_BY: dict[str, tuple[str, ...]] = {
     "body": ("upper", "lower"),
     "head": ("head",),
@@ -256,7 +258,7 @@ def _parts(
     for choice in choices:
         for part in MADE_BY[choice.part]:
             if not choice.estimator:
-                parts[part] = PartEstimate(0.0, False, "relaxed pose", choice.reason)
+                parts[part] = PartEstimate(0.0, False, RELAXED, choice.reason)
                 continue
             found = estimates[choice.estimator].parts.get(part)
             # EMICA says of the face what holds for the head.

@@ -218,9 +218,31 @@ def test_a_refinement_gets_the_start(person, monkeypatch):
         seen.update(start=start, detection=detection)
         return start.replace(notes=("refined",))
 
-    tracker.refine = refine
+    tracker.refiner = refine
     assert tracker(person.portrait).notes == ("refined",)
     assert seen["start"].parts["upper"].source == "made" and seen["detection"] is person.detection
+
+
+def test_the_stages_pull_a_start_onto_the_landmarks(person, monkeypatch):
+    wrong = osx(person)
+    pose = wrong.body.pose.clone()
+    pose[JOINT["left_shoulder"]] += torch.tensor([0.2, 0.0, 0.15])
+    pose[JOINT["right_elbow"], 1] += 0.3
+    wrong = wrong.replace(body=wrong.body.replace(pose=pose))
+    tracker = fused_tracker(person, monkeypatch, osx=wrong)
+    start = tracker.start(person.portrait, person.detection)
+    refined = tracker.refiner(person.portrait, start, person.detection)
+    seen = person.detection.keypoints["pose"][:, 2] > 0.5
+
+    def error(tracking):
+        mesh = person.body(tracking.body)
+        points = person.landmarks.points(person.body, "pose", mesh)
+        px, depth = tracking.camera.project(points)
+        assert (depth > 1).all()
+        return (px - person.detection.keypoints["pose"][:, :2]).norm(dim=-1)[seen].mean()
+
+    assert error(refined) < 0.5 * error(start)
+    assert refined.parts == start.parts and not refined.body.translation.any()
 
 
 def test_another_map_chooses_otherwise(person, monkeypatch, tmp_path):
