@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 from collections.abc import Callable, Mapping
@@ -13,7 +14,14 @@ from presence.errors import AssetError, InputError, PresenceError
 from presence.estimation.available import STANDARD, missing_file
 from presence.interfaces import Estimator, Tracker
 from presence.registry import ESTIMATORS, TRACKERS
-from presence.structures import BodyParams, Camera, Estimate, Portrait, Tracking
+from presence.structures import (
+    BodyParams,
+    Camera,
+    Estimate,
+    PartEstimate,
+    Portrait,
+    Tracking,
+)
 from presence.tracking.conversion import space_of, tracking_of
 from presence.tracking.cues import cues_of, enlarged, nearest
 from presence.tracking.detection import Detection
@@ -99,13 +107,46 @@ class FusedTracker(Tracker):
         """Tracks one portrait and cuts the person out; see `MediaPipeTracker.track`."""
         image, detection = self.open.detect(portrait)
         cut_out = self.open.cut_out(portrait, image, detection)
-        start = self.start(cut_out, detection)
-        if not self.refine or {p.source for p in start.parts.values()} <= {OPEN, RELAXED}:
+        run = _Run(self, cut_out, detection)
+        start = self._fused(run)
+        if {part.source for part in start.parts.values()} <= {OPEN, RELAXED}:
             return cut_out, start
+        found = self._refined(cut_out, start, detection)
+        away = self._away(found, enlarged(detection, portrait))
+        if away <= self.regimes.agree or run.tracking is None:
+            return cut_out, found
+        note = (
+            f"not used: the fused body lies {away:.1f}% of the person's height from the landmarks, "
+            f"{self.regimes.agree:.1f}% are allowed; mediapipe's fit stands in"
+        )
+        parts = {name: _quality(run, name, note) for name in start.parts}
+        notes = (*run.tracking.notes, *run.notes, note)
+        return cut_out, run.tracking.replace(parts=parts, notes=notes)
+
+    def _refined(self, portrait: Portrait, start: Tracking, detection: Detection) -> Tracking:
+        if not self.refine:
+            return start
         try:
-            return cut_out, self.refiner(cut_out, start, detection)
+            return self.refiner(portrait, start, detection)
         except AssetError as error:  # this body has no landmark map
-            return cut_out, start.replace(notes=(*start.notes, f"not refined: {error}"))
+            return start.replace(notes=(*start.notes, f"not refined: {error}"))
+
+    def _away(self, tracking: Tracking, detection: Detection) -> float:
+        """Returns the landmarks' mean distance in % of the person's height, 0 without a map."""
+        points = detection.keypoints.get("pose")
+        try:
+            landmarks = self.open.fitter.landmarks
+        except AssetError:
+            return 0.0
+        sure = torch.zeros(0) if points is None else (points[:, 2] > 0.5) & detection.inside(points)
+        if points is None or int(sure.sum()) < 2:
+            return 0.0
+        with torch.no_grad():
+            mesh = self.body(tracking.body)
+            px, _ = tracking.camera.project(landmarks.points(self.body, "pose", mesh))
+        seen = points[sure, :2]
+        height = float((seen.amax(0) - seen.amin(0)).max())
+        return 100 * float((px[sure] - seen).norm(dim=-1).mean()) / max(height, 1.0)
 
     @functools.cached_property
     def refiner(self) -> Refine:
@@ -141,18 +182,21 @@ class FusedTracker(Tracker):
         Raises:
             InputError: nothing usable is in the picture.
         """
-        run = _Run(self, portrait, detection)
+        return self._fused(_Run(self, portrait, detection))
+
+    def _fused(self, run: _Run) -> Tracking:
+        detection = run.detection
         choices = run.choices()
         visibility = visible_parts(detection)
         if {choice.estimator for choice in choices} <= {OPEN, ""} and run.tracking is not None:
             fused = fuse(choices, run.found, self.body, own=run.found[OPEN])
             return run.tracking.replace(parts=fused.parts, notes=(*run.tracking.notes, *run.notes))
-        head_only = framing_of(sight_of(detection), self.regimes)[0] == "head"
+        framing = framing_of(sight_of(detection), self.regimes)[0]
         fused = fuse(
             choices,
             run.found,
             self.body,
-            head_only=head_only,
+            framing=framing,
             own=run.found.get(OPEN),
             place=run.place(),
         )
@@ -172,6 +216,11 @@ class FusedTracker(Tracker):
             else:
                 self._built[name] = ESTIMATORS.build(config, device=self._device)
         return self._built[name]
+
+
+def _quality(run: _Run, part: str, reason: str) -> PartEstimate:
+    """Returns what MediaPipe's own estimate says of a part, with another reason."""
+    return dataclasses.replace(run.found[OPEN].parts[part], reason=reason)
 
 
 class _Run:

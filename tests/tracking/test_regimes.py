@@ -159,7 +159,7 @@ def base_map():
         return tuple(Rule(name, "stated", "the paper") for name in names)
 
     order = {f: {g: rules("osx", "open", "pixie") for g in GROUPS} for f in FRAMINGS}
-    return RegimeMap({"arms": 0.5, "lower": 0.5, "hand": 0.5}, order)
+    return RegimeMap({"arms": 0.5, "lower": 0.5, "hand": 0.5}, order, 7.0)
 
 
 def test_the_measured_are_ordered_in_their_places_and_the_others_keep_theirs():
@@ -204,3 +204,10 @@ def test_unclear_hands_and_undetected_people_do_not_set_thresholds():
     rows[0]["truth"]["right_hand"] = 0.3  # half hidden
     assert samples(rows, "hand") == ([0.8], [True])
     assert samples(rows, "arms") == ([0.9], [True])
+
+
+def test_what_agrees_is_what_the_open_fit_reaches():
+    rows = [row("half", [0.0, 30.0], mediapipe={"keypoints": 0.1 * k}) for k in range(1, 22)]
+    rows.append(row("half", [60.0, 90.0], mediapipe={"keypoints": 50.0}))
+    assert fit_map(rows, base_map(), Limits()).agree == pytest.approx(3 * 1.9)
+    assert fit_map(rows[-1:], base_map(), Limits()).agree == 7.0

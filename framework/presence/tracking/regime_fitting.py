@@ -17,6 +17,7 @@ detected), and `found`: estimator to errors, or to a text why it gave none."""
 SEEN, HIDDEN = 0.5, 0.1
 """Share of a hand from which it is seen, and below which it is hidden; between it says nothing."""
 _HANDS = ("left_hand", "right_hand")
+_FRONTAL = 60.0  # degrees
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +71,19 @@ def fit_map(rows: Sequence[Row], base: RegimeMap, limits: Limits) -> RegimeMap:
     }
     provenance = {**base.provenance, "people": len(rows), "thresholds": told}
     provenance["limits"] = dataclasses.asdict(limits)
-    return RegimeMap(seen, order, cells, provenance)
+    return RegimeMap(seen, order, agreement(rows, base.agree), cells, provenance)
+
+
+def agreement(rows: Iterable[Row], otherwise: float) -> float:
+    """Returns three times what 90% of frontal people stay below (keypoints, MediaPipe's fit)."""
+    errors = sorted(
+        found["keypoints"]
+        for row in rows
+        if row["yaw"][1] <= _FRONTAL
+        and isinstance(found := row["found"].get("mediapipe"), Mapping)
+        and found.get("keypoints") is not None
+    )
+    return round(3 * errors[int(0.9 * (len(errors) - 1))], 2) if errors else otherwise
 
 
 def samples(rows: Iterable[Row], feature: str) -> tuple[list[float], list[bool]]:
