@@ -1,7 +1,15 @@
 """Benchmarks: what a config's `benchmark` section runs, and what comes out of it."""
 
 from presence.benchmark.base import Benchmark, BenchmarkReport, run_benchmark
+from presence.benchmark.tracker_map import TrackerMap
 from presence.benchmark.tracking_accuracy import TrackingAccuracy
 from presence.benchmark.tracking_video import TrackingVideo
 
-__all__ = ["Benchmark", "BenchmarkReport", "TrackingAccuracy", "TrackingVideo", "run_benchmark"]
+__all__ = [
+    "Benchmark",
+    "BenchmarkReport",
+    "TrackerMap",
+    "TrackingAccuracy",
+    "TrackingVideo",
+    "run_benchmark",
+]

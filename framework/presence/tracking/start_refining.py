@@ -1,0 +1,58 @@
+"""The refinement stages on one picture's fused start."""
+
+from __future__ import annotations
+
+import torch
+
+from presence.bodies import Body
+from presence.structures import Portrait, Tracking
+from presence.tracking.conversion import estimate_of, tracking_of
+from presence.tracking.detection import Detection
+from presence.tracking.landmarks import LandmarkMap
+from presence.tracking.refinement import FrameStates, RefineOptions, Refiner, gather
+from presence.tracking.refinement.posing import fit_camera, seen_by_camera
+
+
+class StartRefiner:
+    """Refines a start in three stages: body, head, hands (paper, Eq. 19-21).
+
+    Args:
+        body: the model, on the CPU.
+        landmarks: where the detector's landmarks lie on it.
+        options: settings of the stages.
+        device: where they run.
+    """
+
+    def __init__(
+        self,
+        body: Body,
+        landmarks: LandmarkMap,
+        options: RefineOptions | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self.body = body
+        self.refiner = Refiner(body, landmarks, options, device)
+
+    def __call__(self, portrait: Portrait, start: Tracking, detection: Detection) -> Tracking:
+        """Returns the refined tracking; what is said of the start stays.
+
+        Args:
+            portrait: with the person's alpha.
+            start: in the portrait's pixels, its principal point in the middle.
+            detection: of the portrait or a smaller copy.
+        """
+        width, height = detection.width, detection.height
+        camera = start.camera.resized(width, height)
+        states = FrameStates.from_params(seen_by_camera(self.body, start).unsqueeze())
+        mask = torch.nn.functional.interpolate(
+            portrait.alpha[None].cpu(), (height, width), mode="bilinear", antialias=True
+        )[0, 0]
+        evidence = gather([detection], [mask.numpy()], width, height)
+        found = self.refiner(states, evidence, float(camera.K[0, 0]), betas=True).params()[0]
+        seen = Tracking(found, fit_camera(start.camera.K, *_size(start)))
+        moved = tracking_of(estimate_of(seen, self.body, {}, "refined"), self.body)
+        return start.replace(body=moved.body, camera=moved.camera)
+
+
+def _size(tracking: Tracking) -> tuple[int, int]:
+    return tracking.camera.width, tracking.camera.height
