@@ -2,16 +2,15 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
 import pytest
 import torch
 
+from presence.bodies.flame import Flame
 from presence.errors import AssetError
 from presence.geometry import axis_angle_to_matrix
 from presence.structures import PartModel
 from presence.tracking.refinement.flame_head import (
     FlameHead,
-    FlameModel,
     FlameTrack,
     fit_affine,
     refine_flame_head,
@@ -27,26 +26,21 @@ def ids(body):
     return body.vertex_parts["head"][::16]
 
 
-def flame_arrays(body, ids, seed=0):
-    """A FLAME-like file whose mean head is the body's, seen through an affine map."""
-    generator = np.random.default_rng(seed)
+def flame_like(body, ids, seed=0):
+    """A FLAME whose mean head is the body's, seen through an affine map."""
+    generator = torch.Generator().manual_seed(seed)
     head = body.v_template[ids] @ AFFINE[:, :3].T + AFFINE[:, 3]
     count = len(ids)
-    regressor = np.zeros((5, count))
-    regressor[:, :4] = 0.25
-    weights = np.zeros((count, 5))
-    weights[:, 1] = 1.0
-    return {
-        "v_template": head.numpy(),
-        "shapedirs": 0.003 * generator.standard_normal((count, 3, 310)),
-        "J_regressor": regressor,
-        "weights": weights,
-    }
+    regressor, weights = torch.zeros(5, count), torch.zeros(count, 5)
+    regressor[:, :4], weights[:, 1] = 0.25, 1.0
+    shapedirs = 0.003 * torch.randn(count, 3, 310, generator=generator)
+    faces, posedirs = torch.zeros(1, 3), torch.zeros(count, 3, 36)
+    return Flame(head, faces, shapedirs, posedirs, regressor, weights)
 
 
 @pytest.fixture
 def head(body, ids):
-    return FlameHead(body, FlameModel(flame_arrays(body, ids)), ids)
+    return FlameHead(body, flame_like(body, ids), ids)
 
 
 def test_affine_fit_is_the_least_squares_one():
@@ -127,7 +121,7 @@ def test_dense_refinement_brings_the_head_onto_the_pixels(body, head, seen):
 
 
 def test_a_failed_frame_is_zero_flame(body, ids):
-    flame = FlameModel(flame_arrays(body, ids))
+    flame = flame_like(body, ids)
     part = PartModel(
         rotation=torch.diag(torch.tensor([1.0, -1.0, -1.0])),
         translation=torch.tensor([0.0, 0.0, 3.0]),
@@ -141,18 +135,12 @@ def test_a_failed_frame_is_zero_flame(body, ids):
     assert track.valid.tolist() == [1.0, 0.0]
     assert float(track.expression[1].abs().max()) == 0
     assert torch.allclose(track.shape, torch.ones(300))
-    root = flame.regressor[0] @ flame.rest(torch.ones(300), torch.ones(10))
+    root = flame.joint_regressor[0] @ flame.rest(torch.ones(300), torch.ones(10))
     cam = part.place(flame.rest(torch.ones(300), torch.ones(10)), root)
     expected = 900 * cam[:, :2] / cam[:, 2:] + 100
     assert torch.allclose(track.pixels[0], expected, atol=0.01)
 
 
-def test_files_that_are_no_flame(body, ids, tmp_path):
-    arrays = flame_arrays(body, ids)
-    np.savez(tmp_path / "flame.npz", **arrays)
-    assert len(FlameModel.load(tmp_path / "flame.npz").template) == len(ids)
-    del arrays["J_regressor"]
-    with pytest.raises(AssetError, match="J_regressor"):
-        FlameModel(arrays)
+def test_correspondences_of_another_model_are_refused(body, ids):
     with pytest.raises(AssetError, match="do not fit"):
-        FlameHead(body, FlameModel(flame_arrays(body, ids)), ids[:-1])
+        FlameHead(body, flame_like(body, ids), ids[:-1])

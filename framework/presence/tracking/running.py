@@ -108,7 +108,7 @@ def _overlays(
     camera = Camera(K, pose, source.width, source.height)
     rasterizer = build_rasterizer("cpu")
     for number, frame in zip(range(params.batch_shape[0]), source.frames()):
-        rgb = torch.from_numpy(frame).permute(2, 0, 1).float() / 255
+        rgb = torch.tensor(frame).permute(2, 0, 1).float() / 255
         portrait = Portrait(rgb, torch.ones_like(rgb[:1]))
         mesh = body(params[number].replace(betas=betas))
         yield draw_overlay(portrait, mesh, camera, body.topology, rasterizer)

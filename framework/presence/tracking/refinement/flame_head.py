@@ -3,107 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from presence.bodies import PARENTS, Body
-from presence.bodies.pickles import load_pickle
-from presence.bodies.skinning import blend_shapes, forward_kinematics, posed_from_rest, skin
+from presence.bodies.flame import NUM_SHAPE, Flame
+from presence.bodies.skinning import forward_kinematics, posed_from_rest, skin
 from presence.errors import AssetError
 from presence.structures import PartModel
 from presence.tracking.refinement.losses import geman_mcclure, project
 from presence.tracking.refinement.posing import FrameStates, Variables
 from presence.tracking.refinement.stages import FACE_JOINTS
 
-_PARENTS = (-1, 0, 1, 1, 1)  # root, neck, jaw, left eye, right eye
-_SHAPE_COLUMNS = 300  # FLAME's files hold identity first, then expression
 _NECK_AND_HEAD = (12, 15)
 
 
-class FlameModel:
-    """FLAME's head: shape and expression to vertices, and its joints to a pose.
+def head_pixels(flame: Flame, head: PartModel) -> Tensor:
+    """Returns where a tracked head's vertices are seen, [T V 2] px.
 
     Args:
-        arrays: of a FLAME file: `v_template` [V 3], `shapedirs` [V 3 C] with the expression from
-            column 300 on, `J_regressor` [5 V], `weights` [V 5], and, if there, `posedirs`.
-
-    Raises:
-        AssetError: an array is missing or does not fit.
+        flame: the model.
+        head: [T] of a FLAME estimator; joints are [T 4 3 3] (neck, jaw, eyes) or the first of them.
     """
-
-    def __init__(self, arrays: Mapping[str, Any]) -> None:
-        missing = [
-            n for n in ("v_template", "shapedirs", "J_regressor", "weights") if n not in arrays
-        ]
-        if missing:
-            raise AssetError(f"the file is no FLAME model: it has no {', '.join(missing)}")
-        self.template = _tensor(arrays["v_template"])
-        directions = _tensor(arrays["shapedirs"])
-        first = min(_SHAPE_COLUMNS, directions.shape[-1])
-        self.shapedirs = directions[..., :first].flatten(0, 1).T.contiguous()  # [S V*3]
-        self.exprdirs = directions[..., first:].flatten(0, 1).T.contiguous()  # [E V*3]
-        self.regressor = _tensor(arrays["J_regressor"])
-        self.weights = _tensor(arrays["weights"])
-        posedirs = arrays.get("posedirs")
-        self.posedirs = None
-        if posedirs is not None:
-            self.posedirs = _tensor(posedirs).flatten(0, 1).T.contiguous()  # [36 V*3]
-        if self.weights.shape != (len(self.template), len(_PARENTS)):
-            raise AssetError(f"the file is no FLAME model: weights {tuple(self.weights.shape)}")
-
-    @classmethod
-    def load(cls, path: str | Path) -> FlameModel:
-        """Reads `.npz` or `.pkl` (without running code in it).
-
-        Raises:
-            AssetError: not a FLAME model.
-        """
-        path = Path(path)
-        if path.suffix == ".pkl":
-            return cls(load_pickle(path))
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                return cls({name: file[name] for name in file.files})
-        except (OSError, ValueError) as error:
-            raise AssetError(f"{path} is no FLAME model ({error})") from error
-
-    def rest(self, shape: Tensor, expression: Tensor) -> Tensor:
-        """Returns the head [... V 3] at rest, of coefficients [... <=S] and [... <=E]."""
-        offsets = blend_shapes(shape, self.shapedirs[: shape.shape[-1]])
-        mimic = blend_shapes(expression, self.exprdirs[: expression.shape[-1]])
-        return self.template + offsets + mimic
-
-    def posed(self, shape: Tensor, expression: Tensor, turns: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns vertices [T V 3] with joints relative to their parents [T 4 3 3] (neck, jaw,
-        eyes), the root's rotation left out, and the root joint [T 3].
-        """
-        rest = self.rest(shape, expression)
-        joints = self.regressor @ rest
-        identity = torch.eye(3).to(turns)
-        rotations = torch.cat([identity.expand(len(turns), 1, 3, 3), turns], 1)
-        world, placed = forward_kinematics(rotations, joints, _PARENTS)
-        corrected = rest
-        if self.posedirs is not None:
-            corrected = rest + blend_shapes((turns - identity).flatten(-3), self.posedirs)
-        points, _ = skin(corrected, posed_from_rest(world, placed, joints), self.weights)
-        return points, joints[:, 0]
-
-    def pixels(self, head: PartModel) -> Tensor:
-        """Returns where a tracked head's vertices are seen, [T V 2] px.
-
-        Args:
-            head: [T] of a FLAME estimator; joints are [T 4 3 3], or fewer from the neck on.
-        """
-        turns = torch.eye(3).expand(*head.batch_shape, 4, 3, 3).clone()
-        turns[:, : head.joints.shape[1]] = head.joints
-        points, root = self.posed(head.shape, head.expression, turns)
-        cam = head.place(points, root)
-        return (cam @ head.K.mT)[..., :2] / cam[..., 2:].clamp_min(1e-3)
+    rotations = torch.eye(3).repeat(*head.batch_shape, 5, 1, 1)
+    rotations[:, 1 : 1 + head.joints.shape[1]] = head.joints
+    points = flame(head.shape, head.expression, rotations)
+    root = flame.joint_regressor[0] @ flame.rest(head.shape, head.expression)
+    cam = head.place(points, root)
+    return (cam @ head.K.mT)[..., :2] / cam[..., 2:].clamp_min(1e-3)
 
 
 def fit_affine(source: Tensor, target: Tensor) -> Tensor:
@@ -128,11 +56,11 @@ class FlameHead:
         vertex_ids: [V] the body's vertex of each FLAME vertex, the correspondences' file.
     """
 
-    def __init__(self, body: Body, flame: FlameModel, vertex_ids: Tensor) -> None:
-        if len(vertex_ids) != len(flame.template) or int(vertex_ids.max()) >= body.num_vertices:
+    def __init__(self, body: Body, flame: Flame, vertex_ids: Tensor) -> None:
+        if len(vertex_ids) != len(flame.v_template) or int(vertex_ids.max()) >= body.num_vertices:
             raise AssetError(
                 f"the correspondences ({len(vertex_ids)} vertices up to {int(vertex_ids.max())}) "
-                f"do not fit FLAME ({len(flame.template)}) and {body.name} ({body.num_vertices})"
+                f"do not fit FLAME ({len(flame.v_template)}) and {body.name} ({body.num_vertices})"
             )
         self.body, self.flame, self.ids = body, flame, vertex_ids
 
@@ -179,19 +107,19 @@ class FlameTrack:
     valid: Tensor
 
     @classmethod
-    def of_heads(cls, flame: FlameModel, heads: list[PartModel | None]) -> FlameTrack:
+    def of_heads(cls, flame: Flame, heads: list[PartModel | None]) -> FlameTrack:
         """Joins single estimates; frames without one have zero FLAME and weigh nothing."""
         found = [head for head in heads if head is not None]
-        size = flame.shapedirs.shape[0], flame.exprdirs.shape[0]
+        size = NUM_SHAPE, len(flame.shapedirs) - NUM_SHAPE
         shape = torch.zeros(size[0])
         for head in found:  # the shape is shared: the mean over frames
             shape[: head.shape.shape[-1]] += head.shape / len(found)
         expression = torch.zeros(len(heads), size[1])
-        pixels = torch.zeros(len(heads), len(flame.template), 2)
-        for number, head in enumerate(heads):
-            if head is not None:
-                expression[number, : head.expression.shape[-1]] = head.expression
-                pixels[number] = flame.pixels(head.unsqueeze())[0]
+        pixels = torch.zeros(len(heads), len(flame.v_template), 2)
+        for number, own in enumerate(heads):
+            if own is not None:
+                expression[number, : own.expression.shape[-1]] = own.expression
+                pixels[number] = head_pixels(flame, own.unsqueeze())[0]
         valid = torch.tensor([float(head is not None) for head in heads])
         return cls(shape, expression, pixels, valid)
 
@@ -248,8 +176,3 @@ def refine_flame_head(
             track, shape=track.shape + grown, expression=track.expression + mimic
         )
         return variables.states(), found
-
-
-def _tensor(values: Any) -> Tensor:
-    dense = values.toarray() if hasattr(values, "toarray") else values
-    return torch.from_numpy(np.asarray(dense, np.float32))
