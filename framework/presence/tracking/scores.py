@@ -28,11 +28,12 @@ def score_person(
     Returns:
         `reprojection`: mean distance of the fitted body landmarks from the detected ones that the
         fit listens to, and `keypoints`: of all body landmarks from the true ones, both in % of the
-        height of the person's box in the picture and over landmarks inside it; `iou` of the two bodies' silhouettes; `face`: mean
-        distance of the 478 face points from the true ones, % of the face's box; `vertices`:
-        mean vertex distance after a similarity alignment, mm; for each side, `left_hand` (share
-        of the hand that is seen), `left_forearm` (angle to the true elbow-wrist direction as the
-        camera sees it, degrees) and `left_hangs` (angle of the true one from straight down).
+        height of the person's box in the picture and over landmarks inside it; `iou` of the two
+        bodies' silhouettes; `face`: mean distance of the 478 face points from the true ones, % of
+        the face's box; `vertices`: mean vertex distance after a similarity alignment, mm; for each
+        side, `left_hand` (share of the hand that is seen), `left_forearm` (angle to the true
+        elbow-wrist direction as the camera sees it, degrees) and `left_hangs` (angle of the true
+        one from straight down).
     """
     truth, found = body(person.body), body(tracking.body)
     masks = [

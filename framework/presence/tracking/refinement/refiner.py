@@ -44,7 +44,7 @@ class RefineOptions:
     near: float = 0.15
     near_place: float = 0.1
     prior: float = 0.3
-    smooth: float = 1.5
+    smooth: float = 2.5
     upright: float = 0.12
     robust: float = 4.0
     steps: float = 1.0

@@ -62,7 +62,7 @@ class VideoOptions:
 
     length: int = 48
     ahead: int = 8
-    key: int = 8
+    key: int = 6
     mask_every: int = 4
     side: int = 1280
     shape_frames: int = 8
