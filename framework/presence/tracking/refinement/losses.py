@@ -33,7 +33,7 @@ def pseudo_huber(squares: Tensor, robust: float) -> Tensor:
         >>> pseudo_huber(torch.tensor([0.0, 1e6]), 2.0).round().tolist()
         [0.0, 3992.0]
     """
-    return 2 * robust**2 * ((1 + squares / robust**2).sqrt() - 1)
+    return 2 * squares / ((1 + squares / robust**2).sqrt() + 1)
 
 
 def keypoint_cost(
