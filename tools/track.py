@@ -22,6 +22,12 @@ def main() -> int:
         "--overlay", metavar="FILE", help="picture (.png) or video (.mp4) with the body over it"
     )
     parser.add_argument("--mask", metavar="FILE", help="the person's mask (.png), of a picture")
+    parser.add_argument(
+        "--facing",
+        choices=["left", "right", "back"],
+        help="of a side or back view: where the person looks",
+    )
+    parser.add_argument("--front", metavar="FILE", help="tracking of that person's front view")
     parser.add_argument("--tracker", default="MediaPipeTracker", help="default: %(default)s")
     parser.add_argument("--fov", type=float, default=20.0, help="degrees across the longer side")
     parser.add_argument("--fps", type=float, help="of a folder (default: 25)")
@@ -48,7 +54,13 @@ def _picture(arguments: argparse.Namespace) -> int:
 
     tracker = dict(type=arguments.tracker, fov=arguments.fov)
     done = track_picture(
-        portrait, tracker, arguments.out, overlay=arguments.overlay, mask=arguments.mask
+        portrait,
+        tracker,
+        arguments.out,
+        overlay=arguments.overlay,
+        mask=arguments.mask,
+        facing=arguments.facing,
+        front=arguments.front,
     )
     for note in done.notes:
         print(f"note: {note}")
@@ -62,8 +74,9 @@ def _picture(arguments: argparse.Namespace) -> int:
 def _video(arguments: argparse.Namespace) -> int:
     from presence.errors import ConfigError
 
-    if arguments.mask:
-        raise ConfigError("--mask is for pictures: a video's masks are not kept")
+    for name in ("mask", "facing", "front"):
+        if getattr(arguments, name):
+            raise ConfigError(f"--{name} is for pictures, {arguments.source} is a video")
 
     from presence.pipeline.player import resolve_device
     from presence.tracking.running import track_video

@@ -13,6 +13,7 @@ from presence.tracking.detection import POSE
 from presence.tracking.landmarks import PointRig
 from presence.tracking.refinement import (
     BatchRig,
+    DenseTarget,
     FrameStates,
     RefineOptions,
     Refiner,
@@ -218,7 +219,7 @@ def test_smoothness_is_free_for_even_motion():
     assert float(losses.smoothness_cost(even, depth, 1000.0, sigma).abs().max()) < 1e-6
     shaken = even.clone()
     shaken[3] += 1.0
-    cost = losses.smoothness_cost(shaken, depth, 1000.0, sigma)
+    cost = losses.smoothness_cost(shaken, depth, 1000.0, sigma, robust=1e6)
     assert torch.allclose(cost, torch.tensor([0.0, 0.0, 2.0, 8.0, 2.0, 0.0]))
 
 
@@ -256,3 +257,27 @@ def test_frames_without_a_detection_weigh_nothing(pictures):
     rows = ROWS["left_hand"]
     assert torch.equal(evidence.target[0, rows], detections[0].keypoints["left_hand"][:, :2])
     assert math.isfinite(float(evidence.signed.abs().max()))
+
+
+def test_dense_hands_move_arms_and_fingers(body, refiner, pictures):
+    """No landmark is seen, but a hand's vertices are: the hand stage brings them there."""
+    truth, _, focal = pictures
+    ids = body.vertex_parts["left_hand"][::10]
+    rig = BatchRig(body, PointRig.of_vertices(body, ids))
+    centre = torch.tensor([400.0, 400.0])
+    pixels, _ = losses.project(rig(truth)[0], focal, centre)
+    turn = axis_angle_to_matrix(torch.tensor([0.0, 0.15, 0.1]))
+    rotations = truth.rotations.clone()
+    for name in ("left_wrist", "left_index1", "left_middle1"):
+        rotations[:, JOINT[name]] = turn @ rotations[:, JOINT[name]]
+    start = dataclasses.replace(truth, rotations=rotations)
+    nothing = gather([None] * 3, [None] * 3, 800, 800)
+    target = DenseTarget(pixels, torch.tensor([1.0, 1.0, 0.0]), vertices=ids, sigma=1.0)
+
+    def gaps(states):
+        return (losses.project(rig(states)[0], focal, centre)[0] - pixels).norm(dim=-1).mean(-1)
+
+    before = gaps(refiner(start, nothing, focal))
+    after = gaps(refiner(start, nothing, focal, dense=[target]))
+    assert (after[:2] < 0.4 * before[:2]).all()
+    assert abs(float(after[2] - before[2])) < 0.1 * float(before[2])

@@ -52,6 +52,7 @@ class KnownPeople:
     """
 
     def __init__(self, body: Body, *, supersample: int = 2, kept: str | Path | None = None) -> None:
+        self.body = body
         self.kept = None if kept is None else Path(kept)
         rasterizer = build_rasterizer("cpu")
         self.people = {
@@ -92,7 +93,7 @@ class KnownPeople:
         seed = FIRST_SEED["half"] + index
         people = self.people["half"]
         recipe = people.draw([seed], 1)
-        names = tuple(people.body.expression_names)
+        names = list(self.body.expression_names)
         params = cat([retarget(motion, recipe.body[0, 0], names) for motion in motions])
         camera = None
         for number in range(params.batch_shape[0]):

@@ -18,8 +18,9 @@ from presence.io.video import check_video_path, write_video
 from presence.rasterize import build_rasterizer
 from presence.registry import TRACKERS
 from presence.structures import BodyParams, Camera, Portrait, Tracking
-from presence.tracking.files import save_tracking
+from presence.tracking.files import load_tracking, save_tracking
 from presence.tracking.overlay import draw_overlay
+from presence.tracking.turned_views import Facing, track_turned
 from presence.tracking.video import FrameSource, VideoOptions, VideoTracker, open_frames
 from presence.tracking.video.tracker import VideoResult
 
@@ -31,6 +32,8 @@ def track_picture(
     *,
     overlay: str | Path | None = None,
     mask: str | Path | None = None,
+    facing: Facing | None = None,
+    front: str | Path | None = None,
 ) -> Tracking:
     """Tracks one portrait and writes the tracking and, if asked, pictures.
 
@@ -40,13 +43,22 @@ def track_picture(
         out: tracking file (.npz).
         overlay: picture (.png) of the body over the portrait.
         mask: picture (.png) of the person's mask.
+        facing: of a side or back view, where the person looks; see `track_turned`.
+        front: tracking file of the same person's front view, which such a view needs.
 
     Raises:
         InputError: nobody, or nothing usable, is in the picture.
+        ConfigError: only one of `facing` and `front` was given.
     """
     body = load_body("annyx")
+    if (facing is None) != (front is None):
+        raise ConfigError("a side or back view needs both --facing and --front")
     built = TRACKERS.build(tracker, body=body)
-    cut_out, tracking = built.track(portrait)
+    if facing is None or front is None:
+        cut_out, tracking = built.track(portrait)
+    else:
+        cut_out = portrait
+        tracking = track_turned(built, portrait, load_tracking(front), facing)
     if overlay is not None:
         mesh = body(tracking.body)
         topology, rasterizer = body.topology, build_rasterizer("cpu")
@@ -108,7 +120,7 @@ def _overlays(
     camera = Camera(K, pose, source.width, source.height)
     rasterizer = build_rasterizer("cpu")
     for number, frame in zip(range(params.batch_shape[0]), source.frames()):
-        rgb = torch.from_numpy(frame).permute(2, 0, 1).float() / 255
+        rgb = torch.tensor(frame).permute(2, 0, 1).float() / 255
         portrait = Portrait(rgb, torch.ones_like(rgb[:1]))
         mesh = body(params[number].replace(betas=betas))
         yield draw_overlay(portrait, mesh, camera, body.topology, rasterizer)

@@ -12,6 +12,8 @@ from presence.bodies import Body
 from presence.bodies.joints import JOINT_NAMES
 from presence.rasterize import build_rasterizer
 from presence.structures import Camera, MeshTopology, Tracking
+from presence.tracking.detection import Detection
+from presence.tracking.evidence import keypoint_weights
 from presence.tracking.known_people import KnownPerson
 from presence.tracking.landmarks import LandmarkMap
 
@@ -24,13 +26,14 @@ def score_person(
     """Compares a tracking with the truth.
 
     Returns:
-        `reprojection`: mean distance of the fitted body landmarks from the detected ones, and
-        `keypoints`: from the true ones, both in % of the height of the person's box in the
-        picture and over landmarks inside it; `iou` of the two bodies' silhouettes; `face`: mean
-        distance of the 478 face points from the true ones, % of the face's box; `vertices`:
-        mean vertex distance after a similarity alignment, mm; for each side, `left_hand` (share
-        of the hand that is seen), `left_forearm` (angle to the true elbow-wrist direction as the
-        camera sees it, degrees) and `left_hangs` (angle of the true one from straight down).
+        `reprojection`: mean distance of the fitted body landmarks from the detected ones that the
+        fit listens to, and `keypoints`: of all body landmarks from the true ones, both in % of the
+        height of the person's box in the picture and over landmarks inside it; `iou` of the two
+        bodies' silhouettes; `face`: mean distance of the 478 face points from the true ones, % of
+        the face's box; `vertices`: mean vertex distance after a similarity alignment, mm; for each
+        side, `left_hand` (share of the hand that is seen), `left_forearm` (angle to the true
+        elbow-wrist direction as the camera sees it, degrees) and `left_hangs` (angle of the true
+        one from straight down).
     """
     truth, found = body(person.body), body(tracking.body)
     masks = [
@@ -49,7 +52,7 @@ def score_person(
     scores["keypoints"] = 100 * _mean_distance(px, true_px, inside) / height
     if "pose" in tracking.keypoints:
         seen = tracking.keypoints["pose"]
-        sure = (seen[:, 2] > _SURE) & _inside(seen, person.camera)
+        sure = (seen[:, 2] > _SURE) & _inside(seen, person.camera) & _used(tracking)
         scores["reprojection"] = 100 * _mean_distance(px, seen[:, :2], sure) / height
     true_px = person.camera.project(landmarks.points(body, "face", truth))[0]
     px = tracking.camera.project(landmarks.points(body, "face", found))[0]
@@ -125,6 +128,12 @@ def _face_ids(vertices: Tensor, camera: Camera, faces: Tensor) -> Tensor:
     screen = camera.screen(vertices)[None]
     fragments = build_rasterizer("cpu")(screen, faces, camera.height, camera.width)
     return fragments.face_ids[0]
+
+
+def _used(tracking: Tracking) -> Tensor:
+    """Which of the body's landmarks the fit listens to: where a face mesh is, not the face's."""
+    size = tracking.camera.width, tracking.camera.height
+    return keypoint_weights(Detection(*size, tracking.keypoints))["pose"] > 0
 
 
 def _inside(px: Tensor, camera: Camera) -> Tensor:

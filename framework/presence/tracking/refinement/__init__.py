@@ -1,5 +1,6 @@
 """The three refinement stages (paper, Appendix C): body, head, hands, over many frames."""
 
+from presence.tracking.refinement.dense import DenseTarget
 from presence.tracking.refinement.evidence import FrameEvidence, gather
 from presence.tracking.refinement.posing import BatchRig, FrameStates
 from presence.tracking.refinement.refiner import RefineOptions, Refiner
@@ -10,6 +11,7 @@ __all__ = [
     "FRONT",
     "SIDE",
     "BatchRig",
+    "DenseTarget",
     "FrameEvidence",
     "FrameStates",
     "RefineOptions",

@@ -26,6 +26,16 @@ def geman_mcclure(squares: Tensor, robust: float) -> Tensor:
     return squares / (1 + squares / robust**2)
 
 
+def pseudo_huber(squares: Tensor, robust: float) -> Tensor:
+    """Returns s near zero and 2 robust sqrt(s) far away (Charbonnier et al. 1994).
+
+    Example:
+        >>> pseudo_huber(torch.tensor([0.0, 1e6]), 2.0).round().tolist()
+        [0.0, 3992.0]
+    """
+    return 2 * squares / ((1 + squares / robust**2).sqrt() + 1)
+
+
 def keypoint_cost(
     px: Tensor, target: Tensor, weights: Tensor, sigma: Tensor, robust: float
 ) -> Tensor:
@@ -101,19 +111,24 @@ def parallel_cost(first: Tensor, second: Tensor, sigma: float) -> Tensor:
     return across[..., :2].square().sum((-1, -2)) / sigma**2
 
 
-def smoothness_cost(px: Tensor, depth: Tensor, focal: float, sigma: Tensor) -> Tensor:
+def smoothness_cost(
+    px: Tensor, depth: Tensor, focal: float, sigma: Tensor, robust: float = 4.0
+) -> Tensor:
     """Eq. 19, temporal term: second-order differences of projected points, here with depth.
+
+    Linear from some size on, because a waving hand is faster than noise is.
 
     Args:
         px: [T N 2].
         depth: [T N] m; log depth times focal length is in pixels like the other two.
         focal: px.
         sigma: [T] px a frame squared.
+        robust: standard deviations from which a point's motion is taken for real.
 
     Returns:
         [T], zero for the first and last frame; mean over points.
     """
     track = torch.cat([px, focal * depth.log()[..., None]], -1)
     bend = track[2:] - 2 * track[1:-1] + track[:-2]
-    squares = (bend / sigma[1:-1, None, None]).square().sum(-1).mean(-1)
-    return F.pad(squares, (1, 1))
+    squares = (bend / sigma[1:-1, None, None]).square().sum(-1)
+    return F.pad(pseudo_huber(squares, robust).mean(-1), (1, 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from presence.tracking.detection import LANDMARK_SETS, POSE
 from presence.tracking.evidence import keypoint_sigmas
 from presence.tracking.landmarks import LandmarkMap, PointRig
 from presence.tracking.refinement import losses
+from presence.tracking.refinement.dense import DenseCost, DenseTarget
 from presence.tracking.refinement.evidence import ROWS, FrameEvidence
 from presence.tracking.refinement.posing import BatchRig, FrameStates, Variables
 from presence.tracking.refinement.stages import Stage, View, stages_for
@@ -44,7 +46,7 @@ class RefineOptions:
     near: float = 0.15
     near_place: float = 0.1
     prior: float = 0.3
-    smooth: float = 1.5
+    smooth: float = 2.5
     upright: float = 0.12
     robust: float = 4.0
     steps: float = 1.0
@@ -85,6 +87,7 @@ class Refiner:
         view: View = "front",
         held: int = 0,
         betas: bool = False,
+        dense: Sequence[DenseTarget] = (),
     ) -> FrameStates:
         """Runs the view's stages.
 
@@ -95,18 +98,18 @@ class Refiner:
             view: how the person stands to the camera.
             held: so many frames at the beginning keep their start; the others join them smoothly.
             betas: whether the shared shape may change in the body stage.
+            dense: where FLAME or MANO see vertices of head or hands, for those stages.
         """
         states = start.to(self.device)
         seen = evidence.to(self.device)
         for stage in stages_for(view):
             moves = stage.betas or (betas and stage.name == "body")
-            states = self._run(dataclasses.replace(stage, betas=moves), states, seen, focal, held)
+            stage = dataclasses.replace(stage, betas=moves)
+            cost = _StageCost(self, stage, states, seen, focal, dense)
+            states = self._run(stage, states, cost, held)
         return states
 
-    def _run(
-        self, stage: Stage, start: FrameStates, seen: FrameEvidence, focal: float, held: int
-    ) -> FrameStates:
-        cost = _StageCost(self, stage, start, seen, focal)
+    def _run(self, stage: Stage, start: FrameStates, cost: _StageCost, held: int) -> FrameStates:
         shaped = range(len(start.betas)) if stage.betas else ()
         variables = Variables(
             start,
@@ -141,8 +144,10 @@ class _StageCost:
         start: FrameStates,
         seen: FrameEvidence,
         focal: float,
+        dense: Sequence[DenseTarget] = (),
     ) -> None:
         self.stage, self.seen, self.focal = stage, seen, focal
+        self.dense = DenseCost(refiner.body, dense, stage.name, start.rotations.device)
         self.options, device = refiner.options, start.rotations.device
         self.centre = torch.tensor([seen.width / 2, seen.height / 2], device=device)
         self.chosen = _rows(stage)  # landmark rows of this stage
@@ -206,6 +211,7 @@ class _StageCost:
         if len(self.ends):
             bones = points[:, self.ends[:, 1]] - points[:, self.ends[:, 0]]
             total = total + losses.direction_cost(bones, self.bones, self.bone_weights, 0.25)
+        total = total + self.dense(states, self.focal, self.centre)
         if stage.silhouette:
             cost = losses.silhouette_cost(px[:, marks:], seen.signed, size, 0.012 / self.metres)
             total = total + stage.silhouette * seen.masked * cost

@@ -62,7 +62,7 @@ class VideoOptions:
 
     length: int = 48
     ahead: int = 8
-    key: int = 8
+    key: int = 6
     mask_every: int = 4
     side: int = 1280
     shape_frames: int = 8
@@ -288,7 +288,7 @@ class VideoTracker:
             "K": camera.K.numpy(),
             "cam_from_world": camera.cam_from_world.numpy(),
             "image_size": np.array([camera.height, camera.width], np.int64),
-            "fps": np.float64(source.fps),
+            "fps": np.array(source.fps, np.float64),
             "visibility_names": np.array(PART_NAMES, dtype=np.str_),
             "notes": np.array(notes, dtype=np.str_),
             "body_name": np.array(self.body.name, dtype=np.str_),
@@ -345,7 +345,7 @@ def _small_size(height: int, width: int, side: int) -> tuple[int, int]:
 
 
 def _shrunk(frame: np.ndarray, side: int) -> np.ndarray:
-    size = _small_size(*frame.shape[:2], side)
+    size = _small_size(frame.shape[0], frame.shape[1], side)
     if size == frame.shape[:2]:
         return frame
     import cv2
