@@ -19,6 +19,7 @@ from presence.structures import (
     Camera,
     Estimate,
     PartEstimate,
+    PartModel,
     Portrait,
     Tracking,
 )
@@ -38,7 +39,7 @@ from presence_plugins.trackers.mediapipe_tracker import MediaPipeTracker
 _log = logging.getLogger(__name__)
 OPEN = "mediapipe"
 KEYPOINTS = "sapiens_pose"
-Refine = Callable[[Portrait, Tracking, Detection], Tracking]
+Refine = Callable[[Portrait, Tracking, Detection, Mapping[str, PartModel]], Tracking]
 
 
 @TRACKERS.register()
@@ -62,8 +63,8 @@ class FusedTracker(Tracker):
             stages of the paper; MediaPipe's own fit has done that for itself.
 
     Attributes:
-        refiner: takes the portrait with its mask, the start and the detection (px of the working
-            copy), and returns what is better.
+        refiner: takes the portrait with its mask, the start, the detection (px of the working
+            copy) and the parts' own models, and returns what is better.
 
     Example:
         >>> tracker = TRACKERS.build(dict(type="FusedTracker", estimators={}))
@@ -111,7 +112,7 @@ class FusedTracker(Tracker):
         start = self._fused(run)
         if {part.source for part in start.parts.values()} <= {OPEN, RELAXED}:
             return cut_out, start
-        found = self._refined(cut_out, start, detection)
+        found = self._refined(cut_out, start, run)
         away = self._away(found, enlarged(detection, portrait))
         if away <= self.regimes.agree or run.tracking is None:
             return cut_out, found
@@ -123,11 +124,11 @@ class FusedTracker(Tracker):
         notes = (*run.tracking.notes, *run.notes, note)
         return cut_out, run.tracking.replace(parts=parts, notes=notes)
 
-    def _refined(self, portrait: Portrait, start: Tracking, detection: Detection) -> Tracking:
+    def _refined(self, portrait: Portrait, start: Tracking, run: _Run) -> Tracking:
         if not self.refine:
             return start
         try:
-            return self.refiner(portrait, start, detection)
+            return self.refiner(portrait, start, run.detection, run.models)
         except AssetError as error:  # this body has no landmark map
             return start.replace(notes=(*start.notes, f"not refined: {error}"))
 
@@ -200,6 +201,7 @@ class FusedTracker(Tracker):
             own=run.found.get(OPEN),
             place=run.place(),
         )
+        run.models = fused.models
         fused = fused.replace(notes=(*detection.notes, *fused.notes, *run.notes))
         return tracking_of(fused, self.body, visibility)
 
@@ -230,6 +232,7 @@ class _Run:
         found: name to estimate, in the canonical camera.
         tracking: MediaPipe's own, once it ran.
         notes: one line a choice.
+        models: of the parts that were fused.
     """
 
     def __init__(self, tracker: FusedTracker, portrait: Portrait, detection: Detection) -> None:
@@ -237,6 +240,7 @@ class _Run:
         self.found: dict[str, Estimate] = {}
         self.tracking: Tracking | None = None
         self.notes: list[str] = []
+        self.models: Mapping[str, PartModel] = {}
         known = {rule.estimator for rule in _rules(tracker.regimes)}
         unset = known - set(tracker._configs) - {OPEN}
         self.refused = {(name, ""): "it is not configured" for name in unset} | tracker._lost

@@ -214,8 +214,8 @@ def test_a_refinement_gets_the_start(person, monkeypatch):
     monkeypatch.setattr(tracker.open, "cut_out", lambda portrait, image, detection: portrait)
     seen = {}
 
-    def refine(portrait, start, detection):
-        seen.update(start=start, detection=detection)
+    def refine(portrait, start, detection, models):
+        seen.update(start=start, detection=detection, models=models)
         return start.replace(notes=("refined",))
 
     tracker.refiner = refine
@@ -251,7 +251,7 @@ def test_a_body_that_is_not_where_the_person_is_gives_way(person, monkeypatch):
     monkeypatch.setattr(tracker.open, "cut_out", lambda portrait, image, detection: portrait)
     shifted = torch.tensor([0.4, 0.0, 0.0])
 
-    def refine(portrait, start, detection):
+    def refine(portrait, start, detection, models):
         return start.replace(body=start.body.replace(translation=shifted))
 
     tracker.refiner = refine
