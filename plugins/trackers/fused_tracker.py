@@ -18,7 +18,7 @@ from presence.tracking.conversion import tracking_of
 from presence.tracking.cues import enlarged
 from presence.tracking.detection import Detection
 from presence.tracking.evidence import visible_parts
-from presence.tracking.fusion import RELAXED, fuse
+from presence.tracking.fusion import fuse
 from presence.tracking.gate import framing_of, sight_of
 from presence.tracking.placing import landmark_distance
 from presence.tracking.regimes import RegimeMap
@@ -97,7 +97,7 @@ class FusedTracker(Tracker):
         cut_out = self.open.cut_out(portrait, image, detection)
         run = self._run(cut_out, detection)
         start = self._fused(run)
-        if {part.source for part in start.parts.values()} <= {OPEN, RELAXED}:
+        if run.is_open:
             return cut_out, start
         found = self._refined(cut_out, start, run)
         away = self._away(found, enlarged(detection, portrait))
@@ -172,7 +172,7 @@ class FusedTracker(Tracker):
         detection = run.detection
         choices = run.choices()
         visibility = visible_parts(detection)
-        if {choice.estimator for choice in choices} <= {OPEN, ""} and run.tracking is not None:
+        if run.is_open and run.tracking is not None:
             fused = fuse(choices, run.found, self.body, own=run.found[OPEN])
             return run.tracking.replace(parts=fused.parts, notes=(*run.tracking.notes, *run.notes))
         framing = framing_of(sight_of(detection), self.regimes)[0]

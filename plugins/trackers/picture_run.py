@@ -33,6 +33,7 @@ class PictureRun:
         tracking: MediaPipe's own, once it ran.
         notes: one line a choice.
         models: of the parts that were fused.
+        is_open: whether all choices are MediaPipe's, once they were made.
 
     Args:
         open_tracker: MediaPipe's, whose fit stands in for what cannot be had.
@@ -65,6 +66,7 @@ class PictureRun:
         self.found: dict[str, Estimate] = {}
         self.tracking: Tracking | None = None
         self.notes: list[str] = []
+        self.is_open = False
         self.models: Mapping[str, PartModel] = {}
         known = {rule.estimator for rule in _rules(regimes)}
         unset = known - set(names) - {OPEN}
@@ -84,6 +86,7 @@ class PictureRun:
                     self._use(choice)
             if len(self.refused) == before:
                 self.notes = [f"{c.part}: {c.reason}" for c in choices]
+                self.is_open = {c.estimator for c in choices} <= {OPEN, ""}
                 base = self.found.get(choices[0].estimator)
                 if base is not None and not any("Eq. 18" in note for note in base.notes):
                     fov = f"{self.fov:.1f} degrees across the longer side"
