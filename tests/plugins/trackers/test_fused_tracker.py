@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
@@ -30,6 +31,7 @@ from presence.tracking.detection import SET_SIZES, Detection
 from presence.tracking.evidence import visible_parts
 from presence.tracking.landmarks import LandmarkMap
 from presence.tracking.relaxed import JOINT, relaxed_pose
+from presence.tracking.start_refining import FAR, StartRefiner
 from presence_plugins.trackers.fused_tracker import FusedTracker
 from presence_plugins.trackers.mediapipe_estimator import MediaPipeEstimator
 
@@ -247,7 +249,9 @@ def test_the_stages_pull_a_start_onto_the_landmarks(person, monkeypatch):
     wrong = wrong.replace(body=wrong.body.replace(pose=pose))
     tracker = fused_tracker(person, monkeypatch, osx=wrong)
     start = tracker.start(person.portrait, person.detection)
-    refined = tracker.refiner(person.portrait, start, person.detection)
+    quick = dataclasses.replace(FAR, steps=0.6)
+    refiner = StartRefiner(person.body, person.landmarks, quick)
+    refined = refiner(person.portrait, start, person.detection)
     seen = person.detection.keypoints["pose"][:, 2] > 0.5
 
     def error(tracking):
@@ -329,5 +333,6 @@ def test_the_contracts(person, monkeypatch):
 
     monkeypatch.setattr(tracker.open, "detect", detect)
     monkeypatch.setattr(tracker.open, "cut_out", lambda portrait, image, detection: portrait)
+    tracker.refine = False  # other tests look at that
     check_tracker(tracker, person.body, person.portrait)
     check_estimator(estimator, person.portrait, Cues())
