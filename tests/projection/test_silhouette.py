@@ -47,7 +47,7 @@ def test_probes_walk_along_the_normal(camera, half_mask):
     metres_a_pixel = 2 * 2 * math.tan(math.radians(15)) / 64
     start = point(-4 * metres_a_pixel)  # four pixels inside
     outwards = torch.tensor([[[1.0, 0.0, 0.0]]])
-    stops = tuple(k * metres_a_pixel for k in (0.0, 2.0, 6.0, 60.0))
+    stops = metres_a_pixel * torch.tensor([0.0, 2.0, 6.0, 60.0])
     found = probe_mask(half_mask, start, outwards, camera, stops)
     torch.testing.assert_close(found, torch.tensor([[[1.0, 1.0, -1.0, 0.0]]]))
 
