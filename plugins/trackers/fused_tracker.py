@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 from collections.abc import Callable, Mapping
@@ -13,7 +14,15 @@ from presence.errors import AssetError, InputError, PresenceError
 from presence.estimation.available import STANDARD, missing_file
 from presence.interfaces import Estimator, Tracker
 from presence.registry import ESTIMATORS, TRACKERS
-from presence.structures import BodyParams, Camera, Estimate, Portrait, Tracking
+from presence.structures import (
+    BodyParams,
+    Camera,
+    Estimate,
+    PartEstimate,
+    PartModel,
+    Portrait,
+    Tracking,
+)
 from presence.tracking.conversion import space_of, tracking_of
 from presence.tracking.cues import cues_of, enlarged, nearest
 from presence.tracking.detection import Detection
@@ -30,7 +39,7 @@ from presence_plugins.trackers.mediapipe_tracker import MediaPipeTracker
 _log = logging.getLogger(__name__)
 OPEN = "mediapipe"
 KEYPOINTS = "sapiens_pose"
-Refine = Callable[[Portrait, Tracking, Detection], Tracking]
+Refine = Callable[[Portrait, Tracking, Detection, Mapping[str, PartModel]], Tracking]
 
 
 @TRACKERS.register()
@@ -54,8 +63,8 @@ class FusedTracker(Tracker):
             stages of the paper; MediaPipe's own fit has done that for itself.
 
     Attributes:
-        refiner: takes the portrait with its mask, the start and the detection (px of the working
-            copy), and returns what is better.
+        refiner: takes the portrait with its mask, the start, the detection (px of the working
+            copy) and the parts' own models, and returns what is better.
 
     Example:
         >>> tracker = TRACKERS.build(dict(type="FusedTracker", estimators={}))
@@ -99,13 +108,46 @@ class FusedTracker(Tracker):
         """Tracks one portrait and cuts the person out; see `MediaPipeTracker.track`."""
         image, detection = self.open.detect(portrait)
         cut_out = self.open.cut_out(portrait, image, detection)
-        start = self.start(cut_out, detection)
-        if not self.refine or {p.source for p in start.parts.values()} <= {OPEN, RELAXED}:
+        run = _Run(self, cut_out, detection)
+        start = self._fused(run)
+        if {part.source for part in start.parts.values()} <= {OPEN, RELAXED}:
             return cut_out, start
+        found = self._refined(cut_out, start, run)
+        away = self._away(found, enlarged(detection, portrait))
+        if away <= self.regimes.agree or run.tracking is None:
+            return cut_out, found
+        note = (
+            f"not used: the fused body lies {away:.1f}% of the person's height from the landmarks, "
+            f"{self.regimes.agree:.1f}% are allowed; mediapipe's fit stands in"
+        )
+        parts = {name: _quality(run, name, note) for name in start.parts}
+        notes = (*run.tracking.notes, *run.notes, note)
+        return cut_out, run.tracking.replace(parts=parts, notes=notes)
+
+    def _refined(self, portrait: Portrait, start: Tracking, run: _Run) -> Tracking:
+        if not self.refine:
+            return start
         try:
-            return cut_out, self.refiner(cut_out, start, detection)
+            return self.refiner(portrait, start, run.detection, run.models)
         except AssetError as error:  # this body has no landmark map
-            return cut_out, start.replace(notes=(*start.notes, f"not refined: {error}"))
+            return start.replace(notes=(*start.notes, f"not refined: {error}"))
+
+    def _away(self, tracking: Tracking, detection: Detection) -> float:
+        """Returns the landmarks' mean distance in % of the person's height, 0 without a map."""
+        points = detection.keypoints.get("pose")
+        try:
+            landmarks = self.open.fitter.landmarks
+        except AssetError:
+            return 0.0
+        sure = torch.zeros(0) if points is None else (points[:, 2] > 0.5) & detection.inside(points)
+        if points is None or int(sure.sum()) < 2:
+            return 0.0
+        with torch.no_grad():
+            mesh = self.body(tracking.body)
+            px, _ = tracking.camera.project(landmarks.points(self.body, "pose", mesh))
+        seen = points[sure, :2]
+        height = float((seen.amax(0) - seen.amin(0)).max())
+        return 100 * float((px[sure] - seen).norm(dim=-1).mean()) / max(height, 1.0)
 
     @functools.cached_property
     def refiner(self) -> Refine:
@@ -141,21 +183,25 @@ class FusedTracker(Tracker):
         Raises:
             InputError: nothing usable is in the picture.
         """
-        run = _Run(self, portrait, detection)
+        return self._fused(_Run(self, portrait, detection))
+
+    def _fused(self, run: _Run) -> Tracking:
+        detection = run.detection
         choices = run.choices()
         visibility = visible_parts(detection)
         if {choice.estimator for choice in choices} <= {OPEN, ""} and run.tracking is not None:
             fused = fuse(choices, run.found, self.body, own=run.found[OPEN])
             return run.tracking.replace(parts=fused.parts, notes=(*run.tracking.notes, *run.notes))
-        head_only = framing_of(sight_of(detection), self.regimes)[0] == "head"
+        framing = framing_of(sight_of(detection), self.regimes)[0]
         fused = fuse(
             choices,
             run.found,
             self.body,
-            head_only=head_only,
+            framing=framing,
             own=run.found.get(OPEN),
             place=run.place(),
         )
+        run.models = fused.models
         fused = fused.replace(notes=(*detection.notes, *fused.notes, *run.notes))
         return tracking_of(fused, self.body, visibility)
 
@@ -174,6 +220,11 @@ class FusedTracker(Tracker):
         return self._built[name]
 
 
+def _quality(run: _Run, part: str, reason: str) -> PartEstimate:
+    """Returns what MediaPipe's own estimate says of a part, with another reason."""
+    return dataclasses.replace(run.found[OPEN].parts[part], reason=reason)
+
+
 class _Run:
     """One picture's choices: estimators run when they are chosen, and may turn out not to do.
 
@@ -181,6 +232,7 @@ class _Run:
         found: name to estimate, in the canonical camera.
         tracking: MediaPipe's own, once it ran.
         notes: one line a choice.
+        models: of the parts that were fused.
     """
 
     def __init__(self, tracker: FusedTracker, portrait: Portrait, detection: Detection) -> None:
@@ -188,6 +240,7 @@ class _Run:
         self.found: dict[str, Estimate] = {}
         self.tracking: Tracking | None = None
         self.notes: list[str] = []
+        self.models: Mapping[str, PartModel] = {}
         known = {rule.estimator for rule in _rules(tracker.regimes)}
         unset = known - set(tracker._configs) - {OPEN}
         self.refused = {(name, ""): "it is not configured" for name in unset} | tracker._lost

@@ -145,7 +145,7 @@ def test_a_head_alone_turns_the_trunk_where_the_neck_cannot_and_keeps_its_place(
         turn = axis_angle_to_matrix(torch.tensor([0.0, math.radians(degrees), 0]))
         flame = model(upright @ turn, "flame2020", (0.03, -0.1, 1.5))
         emica = part_only(known(body), "emica", {"face": flame})
-        fused = fuse(choices(head="emica"), {"emica": emica}, body, head_only=True)
+        fused = fuse(choices(head="emica"), {"emica": emica}, body, framing="head")
         torch.testing.assert_close(
             chained(fused.body.pose, HEAD), upright @ turn, rtol=0, atol=1e-5
         )
@@ -170,6 +170,12 @@ def test_unseen_parts_are_relaxed_unless_the_estimate_holds_them(body):
     torch.testing.assert_close(relaxed[rest], relaxed_pose()[rest])
     kept = [j for j in range(55) if j not in rest]
     torch.testing.assert_close(relaxed[kept], truth.pose[kept])
+    sure = osx.replace(parts=dict.fromkeys(PART_JOINTS, FINE))
+    legs = list(PART_JOINTS["lower"])
+    for framing, expected in (("full", truth.pose), ("half", relaxed_pose())):
+        fused = fuse(picked, {"osx": sure}, body, framing=framing)
+        torch.testing.assert_close(fused.body.pose[legs], expected[legs])
+        assert fused.parts["lower"].valid == (framing == "full")
     held = osx.replace(held=tuple(PART_JOINTS))
     torch.testing.assert_close(fuse(picked, {"osx": held}, body).body.pose, truth.pose)
 

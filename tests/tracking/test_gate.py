@@ -27,7 +27,7 @@ def regimes(**seen):
             *rules("open"),
         )
         order[framing]["hand"] = rules("hamer", "open")
-    return RegimeMap({"arms": 0.6, "lower": 0.5, "hand": 0.4, **seen}, order)
+    return RegimeMap({"arms": 0.6, "lower": 0.5, "hand": 0.4, **seen}, order, 6.0)
 
 
 HALF = Sight(arms=0.9, lower=0.1, left_hand=0.8, right_hand=0.1)

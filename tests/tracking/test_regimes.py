@@ -138,7 +138,12 @@ def test_thresholds_are_the_best_of_all():
         return float((above[labels].float().mean() + (~above)[~labels].float().mean()) / 2)
 
     assert accuracy == pytest.approx(balanced(cut), abs=1e-6)
-    assert accuracy >= max(balanced(float(at)) for at in torch.linspace(0, 1, 2001)) - 1e-6
+    assert accuracy >= max(balanced(float(at)) for at in torch.linspace(0, 1, 2001)) - 0.01
+    # A single person between two clear groups moves nothing far.
+    groups = [0.1] * 100 + [0.9] * 100
+    sides = [False] * 100 + [True] * 100
+    assert threshold([*groups, 0.2], [*sides, True])[0] == pytest.approx(0.5)
+    assert threshold([0.1, 0.2, 0.7, 0.9], [False, False, True, True]) == (0.45, 1.0)
     assert threshold([0.1, 0.2], [True, True]) is None
 
 
@@ -159,7 +164,7 @@ def base_map():
         return tuple(Rule(name, "stated", "the paper") for name in names)
 
     order = {f: {g: rules("osx", "open", "pixie") for g in GROUPS} for f in FRAMINGS}
-    return RegimeMap({"arms": 0.5, "lower": 0.5, "hand": 0.5}, order)
+    return RegimeMap({"arms": 0.5, "lower": 0.5, "hand": 0.5}, order, 7.0)
 
 
 def test_the_measured_are_ordered_in_their_places_and_the_others_keep_theirs():
@@ -204,3 +209,10 @@ def test_unclear_hands_and_undetected_people_do_not_set_thresholds():
     rows[0]["truth"]["right_hand"] = 0.3  # half hidden
     assert samples(rows, "hand") == ([0.8], [True])
     assert samples(rows, "arms") == ([0.9], [True])
+
+
+def test_what_agrees_is_what_the_open_fit_reaches():
+    rows = [row("half", [0.0, 30.0], mediapipe={"keypoints": 0.1 * k}) for k in range(1, 22)]
+    rows.append(row("half", [60.0, 90.0], mediapipe={"keypoints": 50.0}))
+    assert fit_map(rows, base_map(), Limits()).agree == pytest.approx(3 * 1.9)
+    assert fit_map(rows[-1:], base_map(), Limits()).agree == 7.0

@@ -24,6 +24,7 @@ from presence.structures import (
 from presence.tracking.chains import HEAD, WRISTS, chained, with_head, with_joint
 from presence.tracking.conversion import space_of
 from presence.tracking.gate import Choice
+from presence.tracking.regimes import Framing
 from presence.tracking.relaxed import relaxed_pose
 
 JAW, EYES = 22, [23, 24]
@@ -92,7 +93,7 @@ def fuse(
     estimates: Mapping[str, Estimate],
     body: Body,
     *,
-    head_only: bool = False,
+    framing: Framing = "full",
     own: Estimate | None = None,
     place: Place | None = None,
 ) -> Estimate:
@@ -106,7 +107,8 @@ def fuse(
         choices: one for each of `presence.tracking.gate.CHOSEN`.
         estimates: by name, in their canonical camera (`canonical`).
         body: the body to fuse for.
-        head_only: nothing but the head was seen: then it keeps its place, and the trunk follows.
+        framing: what was seen: a head alone keeps its place, and the trunk follows it; legs that
+            were not seen are not taken.
         own: an estimate in the body's own coefficients, for those of other models do not fit it.
         place: finds the translation of a whole body in another model's pose, whose own
             translation is for that model's shape.
@@ -118,12 +120,13 @@ def fuse(
     base, notes = _base(chosen["body"], chosen["head"], estimates)
     params = _shaped(base, body, own)
     start = params
-    pose = _legs(params.pose, base)
-    pose = _head(pose, chosen["head"], base, estimates, head_only)
+    legs = "lower" in base.held or (framing == "full" and base.parts["lower"].valid)
+    pose = params.pose if legs else _relaxed(params.pose, PART_JOINTS["lower"])
+    pose = _head(pose, chosen["head"], base, estimates, framing)
     for side in WRISTS:
         pose = _hand(pose, side, chosen[side], base, estimates)
     params = _face(params.replace(pose=pose), chosen["face"], base, estimates, body)
-    if head_only:
+    if framing == "head":
         params = params.replace(translation=params.translation + _moved(body, start, params))
     elif place is not None and _foreign(base, body):
         params = params.replace(translation=place(params, base.camera))
@@ -136,7 +139,7 @@ def fuse(
     return Estimate(
         body=params,
         camera=base.camera,
-        parts=_parts(choices, estimates),
+        parts=_parts(choices, estimates, legs),
         models=_models(chosen, estimates),
         keypoints=keypoints,
         expression_space=space_of(body) if body.num_expression else "",
@@ -181,26 +184,19 @@ def _default(head: Choice, estimates: Mapping[str, Estimate]) -> Estimate:
     return Estimate(params, found.camera, anchor=HEAD, estimator="default pose", held=held)
 
 
-def _legs(pose: Tensor, base: Estimate) -> Tensor:
-    part = base.parts.get("lower")
-    if "lower" in base.held or (part is not None and part.valid):
-        return pose
-    return _relaxed(pose, PART_JOINTS["lower"])
-
-
 def _head(
     pose: Tensor,
     choice: Choice,
     base: Estimate,
     estimates: Mapping[str, Estimate],
-    head_only: bool,
+    framing: Framing,
 ) -> Tensor:
     if choice.estimator in ("", base.estimator):
         return pose
     estimate = estimates[choice.estimator]
     model = estimate.models.get("face")
     rotation = chained(estimate.body.pose, HEAD) if model is None else model.rotation
-    return with_head(pose, rotation, trunk_follows=head_only)
+    return with_head(pose, rotation, trunk_follows=framing == "head")
 
 
 def _hand(
@@ -252,13 +248,17 @@ def _relaxed(pose: Tensor, joints: tuple[int, ...]) -> Tensor:
 
 
 def _parts(
-    choices: tuple[Choice, ...], estimates: Mapping[str, Estimate]
+    choices: tuple[Choice, ...], estimates: Mapping[str, Estimate], legs: bool
 ) -> dict[str, PartEstimate]:
     parts = {}
     for choice in choices:
         for part in MADE_BY[choice.part]:
             if not choice.estimator:
                 parts[part] = PartEstimate(0.0, False, RELAXED, choice.reason)
+                continue
+            if part == "lower" and not legs:
+                why = f"{choice.reason}; legs not seen are relaxed"
+                parts[part] = PartEstimate(0.0, False, RELAXED, why)
                 continue
             found = estimates[choice.estimator].parts.get(part)
             # EMICA says of the face what holds for the head.

@@ -17,6 +17,8 @@ detected), and `found`: estimator to errors, or to a text why it gave none."""
 SEEN, HIDDEN = 0.5, 0.1
 """Share of a hand from which it is seen, and below which it is hidden; between it says nothing."""
 _HANDS = ("left_hand", "right_hand")
+_FRONTAL = 60.0  # degrees
+_AS_GOOD = 0.01  # balanced accuracy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Limits:
     """
 
     failures: float = 0.2
-    body: float = 90.0
+    body: float = 60.0
     head: float = 20.0
     face: float = 12.0
     hand: float = 45.0
@@ -70,7 +72,19 @@ def fit_map(rows: Sequence[Row], base: RegimeMap, limits: Limits) -> RegimeMap:
     }
     provenance = {**base.provenance, "people": len(rows), "thresholds": told}
     provenance["limits"] = dataclasses.asdict(limits)
-    return RegimeMap(seen, order, cells, provenance)
+    return RegimeMap(seen, order, agreement(rows, base.agree), cells, provenance)
+
+
+def agreement(rows: Iterable[Row], otherwise: float) -> float:
+    """Returns three times what 90% of frontal people stay below (keypoints, MediaPipe's fit)."""
+    errors = sorted(
+        found["keypoints"]
+        for row in rows
+        if row["yaw"][1] <= _FRONTAL
+        and isinstance(found := row["found"].get("mediapipe"), Mapping)
+        and found.get("keypoints") is not None
+    )
+    return round(3 * errors[int(0.9 * (len(errors) - 1))], 2) if errors else otherwise
 
 
 def samples(rows: Iterable[Row], feature: str) -> tuple[list[float], list[bool]]:
@@ -92,10 +106,10 @@ def samples(rows: Iterable[Row], feature: str) -> tuple[list[float], list[bool]]
 
 
 def threshold(values: Sequence[float], labels: Sequence[bool]) -> tuple[float, float] | None:
-    """Returns the threshold with the best balanced accuracy, and that accuracy.
+    """Returns a threshold that tells as well as any, and its balanced accuracy.
 
-    The middle between two values, the widest of equally good gaps; None where one of the two
-    cases was never met.
+    The middle of the widest range whose thresholds are all within `_AS_GOOD` of the best one, so
+    that a few people do not move it far; None where one of the two cases was never met.
 
     Example:
         >>> threshold([0.1, 0.2, 0.7, 0.9], [False, False, True, True])
@@ -105,16 +119,25 @@ def threshold(values: Sequence[float], labels: Sequence[bool]) -> tuple[float, f
     negative = len(labels) - positive
     if not positive or not negative:
         return None
-    levels = sorted({*values, 0.0, 1.0})
-    best: tuple[float, float, float] | None = None
-    for low, high in zip(levels, levels[1:]):
-        cut = (low + high) / 2
+
+    def accuracy(cut: float) -> float:
         hits = sum(v >= cut for v, label in zip(values, labels) if label) / positive
         rejections = sum(v < cut for v, label in zip(values, labels) if not label) / negative
-        candidate = ((hits + rejections) / 2, high - low, cut)
-        best = candidate if best is None or candidate > best else best
-    assert best is not None
-    return round(best[2], 4), best[0]
+        return (hits + rejections) / 2
+
+    levels = sorted({*values, 0.0, 1.0})
+    gaps = [(low, high, accuracy((low + high) / 2)) for low, high in zip(levels, levels[1:])]
+    best = max(found for _, _, found in gaps)
+    ranges: list[tuple[float, float]] = []
+    for low, high, found in gaps:
+        if found < best - _AS_GOOD:
+            continue
+        if ranges and ranges[-1][1] == low:
+            low = ranges.pop()[0]
+        ranges.append((low, high))
+    low, high = max(ranges, key=lambda ends: ends[1] - ends[0])
+    cut = round((low + high) / 2, 4)
+    return cut, accuracy(cut)
 
 
 def cells_of(rows: Sequence[Row]) -> list[dict[str, Any]]:

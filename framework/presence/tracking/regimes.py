@@ -57,12 +57,15 @@ class RegimeMap:
     Attributes:
         seen: of `FEATURES`, the confidence from which something counts as seen.
         order: framing to group to rules, the best first.
+        agree: % of the person's height that a result's landmarks may lie from the detected ones
+            in the mean; beyond, it is somebody else's pose.
         cells: the measurements behind it, one a row, as the benchmark wrote them.
         provenance: command, people, versions.
     """
 
     seen: Mapping[str, float]
     order: Mapping[Framing, Mapping[Group, tuple[Rule, ...]]]
+    agree: float
     cells: tuple[Mapping[str, Any], ...] = ()
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -119,7 +122,8 @@ class RegimeMap:
             for framing, groups in plain["order"].items()
         }
         seen = {name: float(value) for name, value in plain["seen"].items()}
-        return cls(seen, order, tuple(plain.get("cells", ())), plain.get("provenance", {}))
+        cells, provenance = tuple(plain.get("cells", ())), plain.get("provenance", {})
+        return cls(seen, order, float(plain["agree"]), cells, provenance)
 
     def to_plain(self) -> dict[str, Any]:
         """Returns the map as plain values for a file."""
@@ -127,6 +131,7 @@ class RegimeMap:
             "format": FORMAT,
             "provenance": dict(self.provenance),
             "seen": dict(self.seen),
+            "agree": self.agree,
             "order": {
                 framing: {
                     group: [

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 
 from presence.bodies import Body
-from presence.structures import Portrait, Tracking
+from presence.structures import PartModel, Portrait, Tracking
 from presence.tracking.conversion import estimate_of, tracking_of
+from presence.tracking.dense_models import DenseModels
 from presence.tracking.detection import Detection
 from presence.tracking.landmarks import LandmarkMap
 from presence.tracking.refinement import FrameStates, RefineOptions, Refiner, gather
@@ -30,16 +33,23 @@ class StartRefiner:
         options: RefineOptions | None = None,
         device: str = "cpu",
     ) -> None:
-        self.body = body
+        self.body, self.dense = body, DenseModels.find(body)
         self.refiner = Refiner(body, landmarks, options, device)
 
-    def __call__(self, portrait: Portrait, start: Tracking, detection: Detection) -> Tracking:
+    def __call__(
+        self,
+        portrait: Portrait,
+        start: Tracking,
+        detection: Detection,
+        models: Mapping[str, PartModel] | None = None,
+    ) -> Tracking:
         """Returns the refined tracking; what is said of the start stays.
 
         Args:
             portrait: with the person's alpha.
             start: in the portrait's pixels, its principal point in the middle.
             detection: of the portrait or a smaller copy.
+            models: part to what its own estimator found, for the dense terms; px of the portrait.
         """
         width, height = detection.width, detection.height
         camera = start.camera.resized(width, height)
@@ -48,7 +58,9 @@ class StartRefiner:
             portrait.alpha[None].cpu(), (height, width), mode="bilinear", antialias=True
         )[0, 0]
         evidence = gather([detection], [mask.numpy()], width, height)
-        found = self.refiner(states, evidence, float(camera.K[0, 0]), betas=True).params()[0]
+        targets = self.dense.targets(models or {}, width / start.camera.width)
+        focal = float(camera.K[0, 0])
+        found = self.refiner(states, evidence, focal, betas=True, dense=targets).params()[0]
         seen = Tracking(found, fit_camera(start.camera.K, *_size(start)))
         moved = tracking_of(estimate_of(seen, self.body, {}, "refined"), self.body)
         return start.replace(body=moved.body, camera=moved.camera)

@@ -214,8 +214,8 @@ def test_a_refinement_gets_the_start(person, monkeypatch):
     monkeypatch.setattr(tracker.open, "cut_out", lambda portrait, image, detection: portrait)
     seen = {}
 
-    def refine(portrait, start, detection):
-        seen.update(start=start, detection=detection)
+    def refine(portrait, start, detection, models):
+        seen.update(start=start, detection=detection, models=models)
         return start.replace(notes=("refined",))
 
     tracker.refiner = refine
@@ -243,6 +243,22 @@ def test_the_stages_pull_a_start_onto_the_landmarks(person, monkeypatch):
 
     assert error(refined) < 0.5 * error(start)
     assert refined.parts == start.parts and not refined.body.translation.any()
+
+
+def test_a_body_that_is_not_where_the_person_is_gives_way(person, monkeypatch):
+    tracker = fused_tracker(person, monkeypatch, osx=osx(person))
+    monkeypatch.setattr(tracker.open, "detect", lambda portrait: (None, person.detection))
+    monkeypatch.setattr(tracker.open, "cut_out", lambda portrait, image, detection: portrait)
+    shifted = torch.tensor([0.4, 0.0, 0.0])
+
+    def refine(portrait, start, detection, models):
+        return start.replace(body=start.body.replace(translation=shifted))
+
+    tracker.refiner = refine
+    found = tracker(person.portrait)
+    assert torch.equal(found.body.pose, person.params.pose)
+    assert {part.source for part in found.parts.values()} == {"mediapipe"}
+    assert "% of the person's height" in found.notes[-1]
 
 
 def test_another_map_chooses_otherwise(person, monkeypatch, tmp_path):
