@@ -60,6 +60,11 @@ class MediaPipeTracker(Tracker):
         self.detector = MediaPipeDetector(self._models)
         self.segmenter = MediaPipeSegmenter(self._models)
 
+    @property
+    def fov(self) -> float:
+        """Degrees across a portrait's longer side."""
+        return self._options.fov
+
     @functools.cached_property
     def fitter(self) -> BodyFitter:
         """The fit, set up when it is first needed."""

@@ -271,3 +271,12 @@ def test_outliers_do_not_move_the_placement():
     target[:6] += 150.0
     found = solve_translation(points, target, torch.ones(60), K)
     torch.testing.assert_close(found, shift, rtol=0, atol=0.01)
+
+
+def test_a_person_placed_by_a_joint_keeps_it_there(body):
+    params = known(body, 6).replace(translation=torch.tensor([0.2, -0.4, 5.0]))
+    multi_hmr = whole(params, "multi_hmr", anchor=HEAD)
+    picked = choices(body="multi_hmr", head="multi_hmr", face="multi_hmr")
+    fused = fuse(picked, {"multi_hmr": multi_hmr}, body)
+    place = body(fused.body).joints[HEAD]
+    torch.testing.assert_close(place, params.translation, rtol=0, atol=1e-5)

@@ -129,4 +129,7 @@ def test_the_map_that_ships_follows_the_paper_and_says_where_it_is_from():
         assert map_.order[framing]["hand"][0].estimator == "hamer"
         for rules in map_.order[framing].values():
             assert any(rule.estimator == "mediapipe" for rule in rules)
-    assert map_.provenance
+        (own,) = (r for r in map_.order[framing]["body"] if r.estimator == "mediapipe")
+        assert own.basis == "measured" and own.max_yaw >= 60
+    assert {cell["estimator"] for cell in map_.cells} == {"mediapipe"}
+    assert sum(cell["people"] for cell in map_.cells) == map_.provenance["people"]

@@ -1,4 +1,4 @@
-"""Which of the released estimators can be had: their names, configs, and whether a file is there."""
+"""Which of the released estimators can be had: names, configs, and whether a file is there."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from presence.bodies import Body
 from presence.errors import InputError
-from presence.structures import BodyParams
+from presence.structures import BodyParams, Tracking
 from presence.tracking.detection import Detection
 from presence.tracking.evidence import keypoint_weights
 from presence.tracking.landmarks import LandmarkMap
@@ -44,6 +44,33 @@ def placed(
     if sum(int((values > 0).sum()) for values in share) < 3:
         raise InputError("too few landmarks are sure to place a body")
     return solve_translation(torch.cat(points), torch.cat(target), torch.cat(share), K)
+
+
+def landmark_distance(
+    body: Body, landmarks: LandmarkMap, tracking: Tracking, detection: Detection
+) -> float:
+    """Returns how far the pose's sure landmarks lie from the detected ones, in the mean.
+
+    Args:
+        body: the body.
+        landmarks: where they lie on it.
+        tracking: of the body.
+        detection: px of the tracking's picture.
+
+    Returns:
+        % of the larger side of the detected ones' box; 0 where fewer than two are sure.
+    """
+    points = detection.keypoints.get("pose")
+    if points is None:
+        return 0.0
+    sure = (points[:, 2] > 0.5) & detection.inside(points)
+    if int(sure.sum()) < 2:
+        return 0.0
+    with torch.no_grad():
+        px, _ = tracking.camera.project(landmarks.points(body, "pose", body(tracking.body)))
+    seen = points[sure, :2]
+    size = float((seen.amax(0) - seen.amin(0)).max())
+    return 100 * float((px[sure] - seen).norm(dim=-1).mean()) / max(size, 1.0)
 
 
 def solve_translation(points: Tensor, target: Tensor, weights: Tensor, K: Tensor) -> Tensor:

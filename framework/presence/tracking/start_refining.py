@@ -16,13 +16,17 @@ from presence.tracking.refinement import FrameStates, RefineOptions, Refiner, ga
 from presence.tracking.refinement.posing import fit_camera, seen_by_camera
 
 
+FAR = RefineOptions(near=0.4, near_place=0.3, robust=10.0, steps=2.0)
+"""Ours: a network's start is farther off than that of a fit, so more may move, for longer."""
+
+
 class StartRefiner:
     """Refines a start in three stages: body, head, hands (paper, Eq. 19-21).
 
     Args:
         body: the model, on the CPU.
         landmarks: where the detector's landmarks lie on it.
-        options: settings of the stages.
+        options: settings of the stages, `FAR` if None.
         device: where they run.
     """
 
@@ -34,7 +38,7 @@ class StartRefiner:
         device: str = "cpu",
     ) -> None:
         self.body, self.dense = body, DenseModels.find(body)
-        self.refiner = Refiner(body, landmarks, options, device)
+        self.refiner = Refiner(body, landmarks, options or FAR, device)
 
     def __call__(
         self,

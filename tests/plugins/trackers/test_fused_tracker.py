@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
@@ -30,6 +31,7 @@ from presence.tracking.detection import SET_SIZES, Detection
 from presence.tracking.evidence import visible_parts
 from presence.tracking.landmarks import LandmarkMap
 from presence.tracking.relaxed import JOINT, relaxed_pose
+from presence.tracking.start_refining import FAR, StartRefiner
 from presence_plugins.trackers.fused_tracker import FusedTracker
 from presence_plugins.trackers.mediapipe_estimator import MediaPipeEstimator
 
@@ -179,9 +181,8 @@ def test_what_fails_is_passed_over_with_its_reason(person, monkeypatch):
     assert tracker.estimator("osx").calls == 1
 
 
-def test_expressions_of_another_model_do_not_move_this_face(person, monkeypatch):
-    head = chained(person.in_camera(), 15)
-    turned = head @ axis_angle_to_matrix(torch.tensor([0.0, 0.3, 0.0]))
+def emica(person, turned):
+    """A head turned as given, with a jaw and an expression of FLAME's."""
     pose = torch.zeros(55, 3)
     pose[22, 0] = 0.4
     flame = PartModel(
@@ -193,7 +194,7 @@ def test_expressions_of_another_model_do_not_move_this_face(person, monkeypatch)
         torch.eye(3).repeat(4, 1, 1),
         model="flame2020",
     )
-    emica = Estimate(
+    return Estimate(
         BodyParams(torch.zeros(0), torch.ones(100), pose, torch.zeros(3)),
         Camera(person.camera.K, torch.eye(4), SIZE[1], SIZE[0]),
         parts={"face": FINE},
@@ -201,11 +202,28 @@ def test_expressions_of_another_model_do_not_move_this_face(person, monkeypatch)
         expression_space="flame2020",
         estimator="emica",
     )
-    found = fused_tracker(person, monkeypatch, emica=emica).start(person.portrait, person.detection)
+
+
+def test_expressions_of_another_model_do_not_move_this_face(person, monkeypatch):
+    head = chained(person.in_camera(), 15)
+    turned = head @ axis_angle_to_matrix(torch.tensor([0.0, 0.3, 0.0]))
+    tracker = fused_tracker(person, monkeypatch, emica=emica(person, turned))
+    found = tracker.start(person.portrait, person.detection)
     root = axis_angle_to_matrix(torch.tensor([math.pi, 0, 0]))
     assert (root @ chained(found.body.pose, 15) - turned).abs().max() < 1e-4
     assert not found.body.expression.any() and not found.body.pose[22].any()
     assert "not emica (its expressions are flame2020's" in found.parts["face"].reason
+
+
+def test_flame_tracking_starts_from_emica(person, monkeypatch):
+    head = chained(person.in_camera(), 15)
+    first = emica(person, head)
+    second = first.replace(estimator="flame")
+    tracker = fused_tracker(person, monkeypatch, emica=first, flame=second)
+    found = tracker.start(person.portrait, person.detection)
+    assert tracker.estimator("flame").cues.models["face"].shape.shape == (300,)
+    assert "flame (stated" in found.parts["head"].reason
+    assert tracker.estimator("emica").calls == 1
 
 
 def test_a_refinement_gets_the_start(person, monkeypatch):
@@ -231,7 +249,9 @@ def test_the_stages_pull_a_start_onto_the_landmarks(person, monkeypatch):
     wrong = wrong.replace(body=wrong.body.replace(pose=pose))
     tracker = fused_tracker(person, monkeypatch, osx=wrong)
     start = tracker.start(person.portrait, person.detection)
-    refined = tracker.refiner(person.portrait, start, person.detection)
+    quick = dataclasses.replace(FAR, steps=0.6)
+    refiner = StartRefiner(person.body, person.landmarks, quick)
+    refined = refiner(person.portrait, start, person.detection)
     seen = person.detection.keypoints["pose"][:, 2] > 0.5
 
     def error(tracking):
@@ -313,5 +333,6 @@ def test_the_contracts(person, monkeypatch):
 
     monkeypatch.setattr(tracker.open, "detect", detect)
     monkeypatch.setattr(tracker.open, "cut_out", lambda portrait, image, detection: portrait)
+    tracker.refine = False  # other tests look at that
     check_tracker(tracker, person.body, person.portrait)
     check_estimator(estimator, person.portrait, Cues())
