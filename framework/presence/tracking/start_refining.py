@@ -15,7 +15,6 @@ from presence.tracking.landmarks import LandmarkMap
 from presence.tracking.refinement import FrameStates, RefineOptions, Refiner, gather
 from presence.tracking.refinement.posing import fit_camera, seen_by_camera
 
-
 FAR = RefineOptions(near=0.4, near_place=0.3, robust=10.0, steps=2.0)
 """Ours: a network's start is farther off than that of a fit, so more may move, for longer."""
 
