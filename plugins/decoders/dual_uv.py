@@ -19,6 +19,7 @@ from presence.projection import (
     SurfaceMap,
     carve,
     colours_at,
+    narrow,
     probe_mask,
 )
 from presence.registry import DECODERS
@@ -71,10 +72,14 @@ class DualUVDecoder(Decoder):
         resample: whether a seen Gaussian takes the portrait's colour where it ends up, not where
             its surface point is*: cloth that stands off the body keeps its pattern in place. Needs
             `texel_rgb`.
+        narrow: standard deviations that must fit between a Gaussian and the portrait's outline*,
+            see `presence.projection.narrow`; 0 leaves sizes as they are.
         max_offset: metres; offsets are soft-limited to it*.
     """
 
     probed: Tensor
+    probe_distances: Tensor
+    no_turn: Tensor
 
     needs: ClassVar[Literal["uv", "image"]] = "uv"
     also: ClassVar[tuple[Literal["portrait", "posed"], ...]] = ("portrait", "posed")
@@ -103,6 +108,7 @@ class DualUVDecoder(Decoder):
         probes: Sequence[float] = (),
         carve: bool = False,
         resample: bool = False,
+        narrow: float = 0.0,
         max_offset: float = 0.3,
     ) -> None:
         super().__init__()
@@ -126,9 +132,11 @@ class DualUVDecoder(Decoder):
         if texel_rgb:
             self.texel_in = nn.Linear(4 * self.patch**2, cell)
         self.probes, self.carve = tuple(probes), carve
-        self.complete, self.resample = complete, resample
+        self.complete, self.resample, self.narrow = complete, resample, narrow
+        self.register_buffer("no_turn", torch.tensor([1.0, 0.0, 0.0, 0.0]), persistent=False)
         if self.probes:
             self.register_buffer("probed", _central_points(surface, core_size), persistent=False)
+            self.register_buffer("probe_distances", torch.tensor(self.probes), persistent=False)
             self.probe_in = nn.Linear(len(self.probes) + 1, cell, bias=False)
         if complete:
             self.completion = NearbyColours(body, surface)
@@ -158,11 +166,13 @@ class DualUVDecoder(Decoder):
     ) -> Avatar:
         """Decodes UV features of a batch to avatars with one Gaussian a texel.
 
-        `portrait` and the `posed` body are read by `probes`, `carve` and `resample` alone.
+        Only `probes`, `carve`, `narrow` and `resample` read `portrait` and the `posed` body.
         """
-        looks = bool(self.probes) or self.carve or self.resample
-        if looks and (portrait is None or posed is None):
-            raise TypeError("probes, carve and resample need the portrait and the posed body")
+        again = self.carve or self.resample or self.narrow > 0
+        if (self.probes or again) and (portrait is None or posed is None):
+            raise TypeError(
+                "probes, carve, narrow and resample need the portrait and the posed body"
+            )
         features = self._drop_cells(features)
         core, shell = self._cells(features)
         if self.probes and portrait is not None and posed is not None:
@@ -173,7 +183,7 @@ class DualUVDecoder(Decoder):
         raw = self.heads(texels if copied is None else torch.cat([texels, copied], -1))
         avatar = Avatar(self._place(raw, canonical), body, camera, self.surface.binding)
         base = None if copied is None else copied[..., :3].float()
-        if (self.carve or self.resample) and portrait is not None and posed is not None:
+        if again and portrait is not None and posed is not None:
             avatar, base = self._look_again(avatar, base, features, portrait, posed)
         return self._colour(avatar, base)
 
@@ -189,7 +199,7 @@ class DualUVDecoder(Decoder):
             points = binding.interpolate(posed.vertices)
             normals = binding.interpolate(vertex_normals(posed.vertices, self.surface.faces))
             normals = F.normalize(normals, dim=-1)
-            values = probe_mask(portrait.alpha, points, normals, camera, self.probes)
+            values = probe_mask(portrait.alpha, points, normals, camera, self.probe_distances)
             to_camera = camera.position[..., None, :] - points
             facing = F.cosine_similarity(normals, to_camera, dim=-1)[..., None]
             return torch.cat([values, facing], -1) * (self.probed >= 0)[:, None]
@@ -204,13 +214,19 @@ class DualUVDecoder(Decoder):
         portrait: Portrait,
         posed: ProxyMesh,
     ) -> tuple[Avatar, Tensor | None]:
-        """Compares the placed Gaussians with the portrait: carves, and reads colours anew."""
+        """Compares the placed Gaussians with the portrait: its outline, and its colours anew."""
         means = avatar.pose(posed).means
-        if self.carve:
+        canonical = avatar.canonical
+        if self.carve or self.narrow:
             surface = avatar.binding.interpolate(posed.vertices)
+        if self.carve:
             left = carve(portrait.alpha, means, surface, avatar.camera)
-            opacities = avatar.canonical.opacities * left
-            avatar = avatar.replace(canonical=avatar.canonical.replace(opacities=opacities))
+            canonical = canonical.replace(opacities=canonical.opacities * left)
+        if self.narrow:
+            given = portrait.alpha, means, surface, avatar.camera
+            scales = narrow(canonical.scales, *given, self.narrow)
+            canonical = canonical.replace(scales=scales)
+        avatar = avatar.replace(canonical=canonical)
         if self.resample:
             base = self._base(features, colours_at(portrait, means, avatar.camera))
         return avatar, base
@@ -296,7 +312,7 @@ class DualUVDecoder(Decoder):
         rest_from_tangent, spacing = self.surface.tangent_frames(canonical.rest_vertices)
         offset = self.max_offset * torch.tanh(raw["offset"] * (0.05 / self.max_offset))
         offset = (rest_from_tangent * offset[..., None, :]).sum(-1)  # faster than tiny products
-        local = raw["rotation"] + raw["rotation"].new_tensor([1.0, 0.0, 0.0, 0.0])
+        local = raw["rotation"] + self.no_turn
         turn = quaternion_multiply(
             matrix_to_quaternion(rest_from_tangent), F.normalize(local, dim=-1)
         )

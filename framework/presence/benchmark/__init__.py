@@ -1,6 +1,7 @@
 """Benchmarks: what a config's `benchmark` section runs, and what comes out of it."""
 
 from presence.benchmark.base import Benchmark, BenchmarkReport, run_benchmark
+from presence.benchmark.sweep import MethodSweep
 from presence.benchmark.tracker_map import TrackerMap
 from presence.benchmark.tracking_accuracy import TrackingAccuracy
 from presence.benchmark.tracking_video import TrackingVideo
@@ -8,6 +9,7 @@ from presence.benchmark.tracking_video import TrackingVideo
 __all__ = [
     "Benchmark",
     "BenchmarkReport",
+    "MethodSweep",
     "TrackerMap",
     "TrackingAccuracy",
     "TrackingVideo",

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from presence.errors import ConfigError
 from presence.interfaces import Body, Decoder, Encoder, GaussianRenderer, Projector
 from presence.losses import ReconstructionLoss, Regularizer
+from presence.models.feedback import ColourFeedback
 from presence.projection import blend_uv, build_surface
 from presence.registry import (
     BODIES,
@@ -48,6 +49,8 @@ class AvatarModel(BaseModel):
         renderer: Gaussians to pixels.
         reconstruction: image loss.
         regularizers: terms on the avatar alone.
+        feedback: corrects colours by the avatar's drawing, outside training; None leaves them as
+            decoded.
         data_preprocessor: mmengine's, moves batches to the device.
     """
 
@@ -61,6 +64,7 @@ class AvatarModel(BaseModel):
         *,
         reconstruction: ReconstructionLoss | None = None,
         regularizers: Sequence[Regularizer] = (),
+        feedback: ColourFeedback | None = None,
         data_preprocessor: nn.Module | None = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor)
@@ -68,6 +72,7 @@ class AvatarModel(BaseModel):
         self.renderer = renderer
         self.reconstruction = reconstruction or ReconstructionLoss(lpips=0.0)
         self.regularizers = nn.ModuleList(regularizers)
+        self.feedback = feedback
 
     @classmethod
     def from_config(cls, cfg: Mapping[str, Any]) -> AvatarModel:
@@ -75,7 +80,7 @@ class AvatarModel(BaseModel):
 
         Args:
             cfg: dict(body, map_size, rasterizer, encoder, projector, decoder, renderer,
-                reconstruction, regularizers); see docs/configs.md.
+                reconstruction, regularizers, feedback); see docs/configs.md.
 
         Raises:
             ConfigError: a component or option is unknown.
@@ -89,6 +94,7 @@ class AvatarModel(BaseModel):
         has_projector = cfg.get("projector") is not None
         projector = PROJECTORS.build(cfg["projector"], **built) if has_projector else None
         terms = cfg.get("regularizers", ())
+        feedback = cfg.get("feedback")
         return cls(
             body=body,
             encoder=encoder,
@@ -97,6 +103,7 @@ class AvatarModel(BaseModel):
             renderer=RENDERERS.build(cfg["renderer"], **built),
             reconstruction=LOSSES.build(cfg["reconstruction"], **built),
             regularizers=[LOSSES.build(term, **built) for term in terms],
+            feedback=None if feedback is None else ColourFeedback(**feedback),
         )
 
     def reconstruct(self, portrait: Portrait, body: BodyParams, camera: Camera) -> Avatar:
@@ -112,12 +119,18 @@ class AvatarModel(BaseModel):
             return one[0]
         canonical = self.canonical_mesh(body)
         features: Any = self.encoder(portrait)
-        asks = self.decoder.needs == "uv" or "posed" in self.decoder.also
+        corrects = self.feedback is not None and not self.training
+        asks = corrects or self.decoder.needs == "uv" or "posed" in self.decoder.also
         posed = self.pose_body(body) if asks else None
         if self.decoder.needs == "uv":
             assert self.projector is not None, "a UV decoder needs a projector"
             features = self.projector(features, portrait, posed, camera)
-        return self.decoder(features, canonical, body, camera, **self._also(portrait, posed))
+        avatar = self.decoder(features, canonical, body, camera, **self._also(portrait, posed))
+        if not corrects:
+            return avatar
+        assert self.feedback is not None and posed is not None
+        with torch.autocast(avatar.device.type, enabled=False):
+            return self.feedback(avatar, portrait, posed, camera, self.renderer)
 
     def _also(self, portrait: Portrait, posed: ProxyMesh | None) -> dict[str, Any]:
         """What the decoder asks for besides features."""

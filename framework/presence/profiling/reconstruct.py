@@ -111,23 +111,22 @@ def _inner(
     session: Any, fast: Any, device: torch.device, repeats: int, whole: float
 ) -> Iterator[Stage]:
     """The session's stages, each as a CUDA graph of its own."""
-    from presence.realtime.graphs import Recorded, kept_constants
+    from presence.realtime.graphs import Recorded
 
     portrait, body, camera = session.portrait, session.body, session.camera
-    with kept_constants():
-        canonical, mesh = fast.canonical_mesh(body), fast.pose_body(body)
-        features = fast.encoder(portrait)
-        stages = {"encode": lambda: fast.encoder(portrait)}
-        if fast.decoder.needs == "uv":
-            image = features
-            features = fast.projector(image, portrait, mesh, camera)
-            stages["project"] = lambda: fast.projector(image, portrait, mesh, camera)
-        stages["decode"] = lambda: fast.decoder(
-            features, canonical, body, camera, **also(fast, portrait, mesh)
-        )
-        stages["bodies"] = lambda: (fast.canonical_mesh(body), fast.pose_body(body))
-        for name, function in stages.items():
-            recorded = Recorded(function)
-            timing = measure(recorded, device, repeats=repeats)
-            facts = dict(share_of_whole=timing.seconds / whole, graph=recorded.problem or "yes")
-            yield Stage("session", name, timing, 0.0, 0.0, facts)
+    canonical, mesh = fast.canonical_mesh(body), fast.pose_body(body)
+    features = fast.encoder(portrait)
+    stages = {"encode": lambda: fast.encoder(portrait)}
+    if fast.decoder.needs == "uv":
+        image = features
+        features = fast.projector(image, portrait, mesh, camera)
+        stages["project"] = lambda: fast.projector(image, portrait, mesh, camera)
+    stages["decode"] = lambda: fast.decoder(
+        features, canonical, body, camera, **also(fast, portrait, mesh)
+    )
+    stages["bodies"] = lambda: (fast.canonical_mesh(body), fast.pose_body(body))
+    for name, function in stages.items():
+        recorded = Recorded(function)
+        timing = measure(recorded, device, repeats=repeats)
+        facts = dict(share_of_whole=timing.seconds / whole, graph=recorded.problem or "yes")
+        yield Stage("session", name, timing, 0.0, 0.0, facts)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
 
 _log = logging.getLogger(__name__)
 
@@ -63,30 +61,3 @@ class Recorded:
             return self.function()
         self._graph.replay()
         return self._output
-
-
-@contextlib.contextmanager
-def kept_constants() -> Iterator[None]:
-    """Makes `tensor.new_tensor(numbers)` return a tensor kept on the device from an earlier call.
-
-    A list of numbers is copied to the GPU from ordinary memory, for which the host waits; that
-    cannot be recorded. Calls before recording fill the store, recording then finds it there.
-    """
-    original = torch.Tensor.new_tensor
-
-    def kept(self: Tensor, data: Any, **options: Any) -> Tensor:
-        if not self.is_cuda or isinstance(data, Tensor) or options:
-            return original(self, data, **options)
-        key = (repr(data), self.dtype, self.device)
-        if key not in _constants:
-            _constants[key] = original(self, data)
-        return _constants[key].clone()
-
-    torch.Tensor.new_tensor = kept  # type: ignore[assignment, method-assign]
-    try:
-        yield
-    finally:
-        torch.Tensor.new_tensor = original  # type: ignore[assignment, method-assign]
-
-
-_constants: dict[Any, Tensor] = {}

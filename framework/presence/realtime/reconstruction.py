@@ -16,7 +16,7 @@ from presence.models.avatar_model import AvatarModel
 from presence.models.layers import TransformerBlock
 from presence.models.vit import ViTBlock
 from presence.realtime.compiling import CompileMode, compile_blocks
-from presence.realtime.graphs import Recorded, kept_constants
+from presence.realtime.graphs import Recorded
 from presence.realtime.heads import FusedHeads, unsuitable
 from presence.realtime.linear_gelu import fuse_gelu
 from presence.structures import Avatar, BodyParams, Camera, Portrait
@@ -68,8 +68,7 @@ class ReconstructionSession:
         self.body, self.camera = body.map(_own), camera.map(_own)
         self.model = for_inference(model, compile=compile, gelu=gelu, notes=self.notes)
         self.attention = self._fastest_attention()
-        with kept_constants():
-            self._recorded = Recorded(self._reconstruct, graph=graph)
+        self._recorded = Recorded(self._reconstruct, graph=graph)
         self.notes.append(f"CUDA graph: {self._recorded.problem or 'yes'}")
 
     @torch.no_grad()
@@ -86,8 +85,7 @@ class ReconstructionSession:
             (self.camera.cam_from_world, camera.cam_from_world),
         ):
             own.copy_(given, non_blocking=True)
-        with kept_constants():
-            avatar = self._recorded()
+        avatar = self._recorded()
         return avatar[0] if self._single else avatar
 
     @contextlib.contextmanager
