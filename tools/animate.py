@@ -15,7 +15,7 @@ def main() -> int:
         "--motion",
         required=True,
         help="talk, walk, wave; a motion file (.npz, SMPL-X names); or another person to follow: "
-        "a tracking (.npz of tools/track.py) or a picture",
+        "a tracking (.npz of tools/track.py), a picture or a video",
     )
     parser.add_argument("--out", required=True, metavar="VIDEO", help="such as wave.mp4")
     parser.add_argument(
@@ -32,7 +32,9 @@ def main() -> int:
     )
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     parser.add_argument(
-        "--tracker", default="MediaPipeTracker", help="for a picture (default: %(default)s)"
+        "--tracker",
+        default="MediaPipeTracker",
+        help="for a picture or a video (default: %(default)s)",
     )
     parser.add_argument("--body", help="body model file, where the avatar was not made with AnnyX")
     arguments = parser.parse_args()

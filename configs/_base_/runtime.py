@@ -8,6 +8,7 @@ workers = 0  # DataLoader processes, for map-style data sets only
 init_weights = None  # start from these weights wherever name and shape agree
 plugins = []  # your own plugin files, relative to the config that names them
 custom_hooks = []
+tracker = dict(type="FusedTracker")  # of pictures that tools/reconstruct.py is given
 
 logging = dict(interval=50, pictures=1000, subjects=4)
 checkpoints = dict(interval=1000, keep=3)

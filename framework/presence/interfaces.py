@@ -193,7 +193,7 @@ class Estimator(ABC):
 
     Attributes:
         name: short name, written into reports.
-        asset: entry of configs/assets.yaml of the released file.
+        asset: entry of configs/assets.yaml of the released file; empty where it needs none.
         parts: parts of `PART_JOINTS` that it can estimate; empty for keypoints alone.
         needs: cues without which it cannot run: "person" or the name of a keypoint set, and
             "left_hand|right_hand" where one of several is enough.

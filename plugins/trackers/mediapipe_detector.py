@@ -49,8 +49,7 @@ class MediaPipeDetector:
         faces = self._find_faces(image)
         if len(faces) > 1:
             notes.append(f"{len(faces)} faces found: the largest one is tracked")
-        face = faces[0] if faces else None
-        pose = self._find_pose(image, face, alone=len(faces) < 2)
+        face, pose = self._find_person(image, faces)
         if pose is not None and _seen_from_behind(pose, face):
             _refuse(pose)  # the mesh model would invent a face on the back of a head
         mesh = self._find_mesh(image, face, pose)
@@ -70,6 +69,18 @@ class MediaPipeDetector:
                 sets[f"{side}_hand"] = torch.from_numpy(points).float()
                 world[f"{side}_hand"] = torch.from_numpy(hand.world).float()
         return Detection(image.shape[1], image.shape[0], sets, world, tuple(notes))
+
+    def _find_person(
+        self, image: np.ndarray, faces: list[FoundFace]
+    ) -> tuple[FoundFace | None, FoundPose | None]:
+        """The largest face that has a body: prints on cloth pass for faces, but have none."""
+        for face in faces:
+            pose = self._find_pose(image, face, alone=len(faces) < 2)
+            if pose is not None:
+                return face, pose
+        if faces:
+            return faces[0], None
+        return None, self._find_pose(image, None, alone=True)
 
     def _find_faces(self, image: np.ndarray) -> list[FoundFace]:
         whole = Window.whole(image)

@@ -60,6 +60,11 @@ class MediaPipeTracker(Tracker):
         self.detector = MediaPipeDetector(self._models)
         self.segmenter = MediaPipeSegmenter(self._models)
 
+    @property
+    def fov(self) -> float:
+        """Degrees across a portrait's longer side."""
+        return self._options.fov
+
     @functools.cached_property
     def fitter(self) -> BodyFitter:
         """The fit, set up when it is first needed."""
@@ -86,12 +91,29 @@ class MediaPipeTracker(Tracker):
         Raises:
             InputError: nobody, or nothing usable, is in the picture.
         """
-        image, detection = self._detect(portrait)
+        image, detection = self.detect(portrait)
+        cut_out = self.cut_out(portrait, image, detection)
+        return cut_out, self.fit(cut_out, detection)
+
+    def fit(self, portrait: Portrait, detection: Detection) -> Tracking:
+        """Fits the body to what was detected.
+
+        Args:
+            portrait: with the person's alpha.
+            detection: of `detect`.
+
+        Raises:
+            InputError: too few landmarks are confident to place a body.
+            AssetError: there are no landmark correspondences for the body.
+        """
+        alpha = portrait.alpha[0].detach().cpu().numpy()
+        small = _resize(alpha, detection.height, detection.width)
+        return _enlarged(self.fitter(detection, small), portrait)
+
+    def cut_out(self, portrait: Portrait, image: np.ndarray, detection: Detection) -> Portrait:
+        """Returns the portrait with the person's alpha; see `detect` for the arguments."""
         alpha = self._alpha(portrait, image, detection)
-        small = _resize(alpha.numpy(), *image.shape[:2])
-        tracking = self.fitter(detection, small)
-        cut_out = portrait.replace(alpha=alpha[None].to(portrait.rgb))
-        return cut_out, _enlarged(tracking, portrait)
+        return portrait.replace(alpha=alpha[None].to(portrait.rgb))
 
     def segment(self, portrait: Portrait) -> Tensor:
         """Returns the person's soft mask [1 H W].
@@ -99,10 +121,15 @@ class MediaPipeTracker(Tracker):
         Raises:
             InputError: nobody is in the picture.
         """
-        image, detection = self._detect(portrait)
+        image, detection = self.detect(portrait)
         return self._alpha(portrait, image, detection)[None]
 
-    def _detect(self, portrait: Portrait) -> tuple[np.ndarray, Detection]:
+    def detect(self, portrait: Portrait) -> tuple[np.ndarray, Detection]:
+        """Returns the working copy [h w 3] (uint8) of a portrait, and what is seen in it.
+
+        Raises:
+            InputError: nobody, or nothing usable, is in the picture.
+        """
         height, width = portrait.size
         if min(height, width) < _SMALLEST:
             raise InputError(f"the picture is too small to find a person in: {width} x {height} px")

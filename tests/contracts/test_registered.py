@@ -213,12 +213,35 @@ def test_dataset(name, body, tmp_path):
     contracts.check_dataset(DATASETS.build(dict(type=name, **options)))
 
 
+def _flame_files(folder) -> dict[str, Any]:
+    """A toy head and 51 landmarks on it, in the layout of the released files."""
+    import numpy as np
+
+    from presence.testing.toy import toy_flame_arrays
+
+    np.savez(folder / "flame.npz", **toy_flame_arrays(12, 18))
+    places = dict(lmk_face_idx=np.arange(51) * 4, lmk_b_coords=np.full((51, 3), 1 / 3))
+    np.savez(folder / "marks.npz", **places)
+    files = dict(weights=str(folder / "flame.npz"), embedding=str(folder / "marks.npz"))
+    return dict(steps=5, **files)
+
+
 @pytest.mark.parametrize("name", _names(ESTIMATORS))
-def test_estimator(name):
+def test_estimator(name, tmp_path):
     from presence.structures import Cues, Portrait
 
     options, found = SMALL_ESTIMATORS.get(name, ({}, True))
-    estimator = ESTIMATORS.build(dict(type=name, weights="random", **options))
+    if name == "FlameEstimator":
+        options = _flame_files(tmp_path)
+    if name == "MediaPipeEstimator":
+        pytest.importorskip("mediapipe", reason="MediaPipe's estimator needs the package mediapipe")
+        from skimage import data
+
+        rgb = torch.from_numpy(data.astronaut()).permute(2, 0, 1).float() / 255
+        portrait = Portrait(rgb, torch.ones_like(rgb[:1]))
+        contracts.check_estimator(ESTIMATORS.build(dict(type=name)), portrait, Cues())
+        return
+    estimator = ESTIMATORS.build(dict(type=name, **{"weights": "random", **options}))
     generator = torch.Generator().manual_seed(3)
 
     def points(count, left, top):

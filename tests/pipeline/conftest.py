@@ -12,7 +12,7 @@ from presence.models import AvatarModel
 from presence.motion.arms import aim_arm
 from presence.pipeline import Reconstructor
 from presence.rasterize import build_rasterizer, interpolate
-from presence.structures import BodyParams, Camera, Portrait, Tracking
+from presence.structures import BodyParams, Camera, PartEstimate, Portrait, Tracking
 
 MODEL = dict(
     body=dict(type="SMPLXBody", source="annyx"),
@@ -43,7 +43,8 @@ class Scene:
 
     def tracking(self, notes=("known",)) -> Tracking:
         visibility = {"head": 1.0, "upper": 1.0, "lower": 0.0}
-        return Tracking(self.body, self.camera, visibility, {}, tuple(notes))
+        parts = {"upper": PartEstimate(0.5, True, "truth", "it is drawn so")}
+        return Tracking(self.body, self.camera, visibility, {}, tuple(notes), parts)
 
 
 class KnownTracker:

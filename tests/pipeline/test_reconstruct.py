@@ -54,6 +54,8 @@ def test_the_report_says_how_good_how_long_and_with_what(written):
     assert stored["used"]["decoder"] == "CopyDecoder" and stored["used"]["config"] == "t"
     assert stored["used"]["tracker"] == "KnownTracker" and stored["used"]["body"] == "annyx"
     assert stored["tracker"]["notes"] == ["known"]
+    chosen = stored["tracker"]["parts"]["upper"]
+    assert chosen["source"] == "truth" and chosen["reason"] == "it is drawn so"
     assert str(folder) not in json.dumps(stored)  # no paths of this machine
 
 

@@ -143,8 +143,31 @@ def test_a_picture_and_its_tracking_drive_alike(driver, scene, model, tmp_path):
     assert np.abs(videos[0][0] - videos[0][4]).mean() > 1  # it moves
 
 
+def test_a_video_is_tracked_and_followed(driver, tmp_path, monkeypatch):
+    """The tracking of a video, one row a frame, becomes a motion of as many frames."""
+    motion = builtin_motion("wave", 8.0)
+
+    def track(path, tracker, out, **_):
+        save_motion(out, motion)
+        with np.load(out) as file:
+            arrays = dict(file)
+        shown = np.tile(np.array(list(SEEN.values()), np.float32), (len(motion), 1))
+        names = np.array(list(SEEN), np.str_)
+        np.savez(
+            out, cam_from_world=np.eye(4), visibility=shown, visibility_names=names,
+            body_name=np.array("annyx"), **arrays,
+        )  # fmt: skip
+
+    monkeypatch.setattr("presence.tracking.running.track_video", track)
+    driven = find_driver(str(tmp_path / "dance.mp4"))
+    assert len(driven) == len(motion) and driven.fps == 8.0
+    assert driven.joints == seen_joints(SEEN) and driven.ease == 0
+    assert torch.allclose(driven.body.pose, motion.body.pose)
+    assert len(find_driver(str(tmp_path / "dance.mp4"), fps=4.0)) == len(motion) // 2
+
+
 def test_what_cannot_drive(tmp_path):
-    with pytest.raises(InputError, match="is a video: give its tracking"):
+    with pytest.raises(InputError, match="video dance.mp4 does not exist"):
         find_driver("dance.mp4")
     with pytest.raises(InputError, match="does not exist"):
         find_driver("nobody.jpg")

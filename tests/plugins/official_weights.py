@@ -43,6 +43,7 @@ class Golden:
 
     def __init__(self, name, kind="encoders"):
         folder = DATA / kind / name
+        self.name = name
         self.manifest = json.loads((folder / "manifest.json").read_text())
         with np.load(folder / "golden.npz") as file:
             self.expected = dict(file)
@@ -102,16 +103,16 @@ class Golden:
         if f"{name}.probe" not in self.expected:
             expected = self.expected[name]
             assert value.shape == expected.shape
-            return np.abs(value - expected).max() / np.abs(expected).max()
+            return self._told(name, np.abs(value - expected).max(), np.abs(expected).max())
         assert list(value.shape) == list(self.expected[f"{name}.shape"])
         probe, flat = self.expected[f"{name}.probe"], value.reshape(-1)
         index = np.arange(len(probe)) * (flat.size - 1) // (len(probe) - 1)
-        scale = np.abs(probe).max()
-        return max(
-            np.abs(flat[index] - probe).max() / scale,
-            abs(flat.mean() - self.expected[f"{name}.mean"]) / scale,
-            abs(flat.std() - self.expected[f"{name}.std"]) / scale,
+        difference = max(
+            np.abs(flat[index] - probe).max(),
+            abs(flat.mean() - self.expected[f"{name}.mean"]),
+            abs(flat.std() - self.expected[f"{name}.std"]),
         )
+        return self._told(name, difference, np.abs(probe).max())
 
     def excess(self, name, value):
         """Largest difference over what the noise of the reference's own float32 run allows.
@@ -126,4 +127,14 @@ class Golden:
             value = flat[np.arange(count) * (flat.size - 1) // (count - 1)]
         expected, noise = self.expected[name], self.manifest["float32_noise"][name]
         assert value.shape == expected.shape
-        return np.abs(value - expected).max() / max(20 * noise, 1e-5 * np.abs(expected).max(), 1e-6)
+        difference, largest = np.abs(value - expected).max(), np.abs(expected).max()
+        self._told(name, difference, largest)
+        return difference / max(20 * noise, 1e-5 * largest, 1e-6)
+
+    def _told(self, name, difference, largest):
+        """Prints a figure (`pytest -s` shows it) and returns the relative difference."""
+        relative = difference / largest
+        noise = self.manifest.get("float32_noise", {}).get(name)
+        own = "" if noise is None else f", own noise {noise:.1e}"
+        print(f"\nparity {self.name} {name}: {difference:.1e} ({relative:.1e} of the largest){own}")
+        return relative

@@ -2,5 +2,16 @@
 
 from presence.benchmark.base import Benchmark, BenchmarkReport, run_benchmark
 from presence.benchmark.sweep import MethodSweep
+from presence.benchmark.tracker_map import TrackerMap
+from presence.benchmark.tracking_accuracy import TrackingAccuracy
+from presence.benchmark.tracking_video import TrackingVideo
 
-__all__ = ["Benchmark", "BenchmarkReport", "MethodSweep", "run_benchmark"]
+__all__ = [
+    "Benchmark",
+    "BenchmarkReport",
+    "MethodSweep",
+    "TrackerMap",
+    "TrackingAccuracy",
+    "TrackingVideo",
+    "run_benchmark",
+]

@@ -69,11 +69,11 @@ def read_body(path: Path) -> BodyData:
     Raises:
         AssetError: the file is missing, unreadable or not in the SMPL-X layout.
     """
-    arrays = _open(path)
+    arrays = open_arrays(path)
     missing = [k for k in _REQUIRED if k not in arrays]
     if missing:
         raise AssetError(f"{path} is not an SMPL-X body file: it has no `{missing[0]}`")
-    weights = _dense(arrays["weights"])
+    weights = dense(arrays["weights"])
     if weights.shape[1] != NUM_JOINTS:
         raise AssetError(
             f"{path} has {weights.shape[1]} joints, but SMPL-X has {NUM_JOINTS}"
@@ -93,7 +93,7 @@ def read_body(path: Path) -> BodyData:
         shapedirs=shapedirs,
         exprdirs=exprdirs,
         posedirs=_pose_directions(arrays),
-        joint_regressor=_dense(arrays["J_regressor"]).astype(np.float64),
+        joint_regressor=dense(arrays["J_regressor"]).astype(np.float64),
         weights=weights,
         uv=uv,
         faces_uv=faces_uv,
@@ -111,7 +111,12 @@ def read_body(path: Path) -> BodyData:
 _REQUIRED = ("v_template", "f", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table")
 
 
-def _open(path: Path) -> Mapping[str, Any]:
+def open_arrays(path: Path) -> Mapping[str, Any]:
+    """Reads the arrays of a body model's `.npz` or `.pkl` by name.
+
+    Raises:
+        AssetError: missing or unreadable.
+    """
     if not path.is_file():
         raise AssetError(f"body file {path} does not exist")
     try:
@@ -189,7 +194,8 @@ def parts_from_weights(weights: np.ndarray) -> dict[str, np.ndarray]:
     return {part: np.flatnonzero(np.isin(owner, joints)) for part, joints in joints_of.items()}
 
 
-def _dense(value: Any) -> np.ndarray:
+def dense(value: Any) -> np.ndarray:
+    """Returns an array that may have been stored sparse."""
     return np.asarray(value.todense() if hasattr(value, "todense") else value)
 
 

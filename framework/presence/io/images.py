@@ -32,6 +32,8 @@ _UPRIGHT = {  # EXIF orientation to what brings the picture upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+"""Names of picture files that `load_portrait` is given."""
 _PICTURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*", b"RIFF")
 _HINTS = {
     b"ftyphei": "a HEIC picture; convert it to JPEG or PNG first",

@@ -21,6 +21,8 @@ from presence.io.images import to_uint8
 T = TypeVar("T")
 SUFFIXES = (".mp4", ".mov", ".mkv")
 """The containers that `write_video` accepts."""
+VIDEO_SUFFIXES = (*SUFFIXES, ".avi", ".webm")
+"""The containers that are taken for videos to read."""
 
 
 def write_video(

@@ -60,7 +60,8 @@ def animate(
     Args:
         avatar_path: what `reconstruct` wrote.
         motion: a built-in name ("wave", "talk", "walk"), a motion file (.npz), or another person:
-            their tracking (.npz) or a picture; see `presence.pipeline.reenactment.find_driver`.
+            their tracking (.npz), a picture or a video; see
+            `presence.pipeline.reenactment.find_driver`.
         out: the video to write, such as `wave.mp4`.
         view: framing, see `presence.pipeline.views.plan_cameras`.
         fps: frames a second; None takes the motion's own (24 for built-in ones).
@@ -69,7 +70,7 @@ def animate(
         device: "cpu" or "cuda".
         body: the body model's file, where it does not come with the project.
         progress: show a progress bar.
-        tracker: config of the tracker, for a picture as the motion.
+        tracker: config of the tracker, for a picture or a video as the motion.
 
     Raises:
         PresenceError: an input cannot be used; nothing is written then.
@@ -80,7 +81,7 @@ def animate(
         raise ConfigError(f"frames a second should be above 0 and at most 240, got {fps:g}")
     if not 16 <= size <= 4096:
         raise ConfigError(f"size should be 16 to 4096 pixels, got {size}")
-    clip = find_driver(motion, fps, tracker=tracker)
+    clip = find_driver(motion, fps, tracker=tracker, progress=progress)
     avatar, header = load_avatar(avatar_path, place)
     model = load_body_for(str(header["body"]), body, place)
     player = AvatarPlayer(avatar, model)

@@ -232,7 +232,11 @@ class Reconstructor:
             "seconds": seconds,
             "gaussians": int(player.avatar.canonical.means.shape[0]),
             "used": {**reports.components(self.model, self.tracker, player.renderer), **self.used},
-            "tracker": {"visibility": tracking.visibility, "notes": list(tracking.notes)},
+            "tracker": {
+                "visibility": tracking.visibility,
+                "parts": {name: dataclasses.asdict(part) for name, part in tracking.parts.items()},
+                "notes": list(tracking.notes),
+            },
             "environment": reports.environment(self.device),
             "files": list(FILES),
         }
@@ -308,7 +312,7 @@ def load_reconstructor(
 
     place = resolve_device(device)
     model, settings = load_avatar_model(weights, config, overrides, device=place)
-    chosen = settings.get("tracker") or {"type": "MediaPipeTracker"}
+    chosen = settings.get("tracker") or {"type": "FusedTracker"}
     # Trackers fit on the CPU, wherever the model runs.
     body = model.body if place.type == "cpu" else copy.deepcopy(model.body).to("cpu")
     tracker = TRACKERS.build(chosen, body=body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,35 +11,43 @@ from typing import Any
 import numpy as np
 
 from presence.bodies.loading import EMBEDDED
-from presence.errors import InputError
+from presence.io.images import PICTURE_SUFFIXES
 from presence.io.motion import load_motion
+from presence.io.video import VIDEO_SUFFIXES
 from presence.motion import Motion, find_motion, motion_from_tracking
-
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
 
 
 def find_driver(
-    source: str, fps: float | None = None, *, tracker: Mapping[str, Any] | None = None
+    source: str,
+    fps: float | None = None,
+    *,
+    tracker: Mapping[str, Any] | None = None,
+    progress: bool = False,
 ) -> Motion:
     """Returns the motion that a name or file stands for.
 
     Args:
         source: a built-in motion; a motion file (.npz); a tracking file of tools/track.py (.npz),
-            whose person is followed as far as they were seen; or a picture of a person, who is
-            tracked first.
+            whose person is followed as far as they were seen; or a picture or video of a
+            person, who is tracked first.
         fps: frames a second; None takes a file's own, or 24.
-        tracker: config of the tracker for pictures; MediaPipe's if None.
+        tracker: config of the tracker for pictures and videos; MediaPipe's if None.
+        progress: show a progress bar while a video is tracked.
 
     Raises:
         InputError: none of these, or nobody is in the picture.
     """
     path = Path(source)
     suffix = path.suffix.lower()
-    if suffix in VIDEOS:
-        raise InputError(f"{path} is a video: give its tracking (.npz of tools/track.py) instead")
-    if suffix in PICTURES:
+    if suffix in VIDEO_SUFFIXES:
+        return _from_video(path, fps, tracker, progress=progress)
+    if suffix in PICTURE_SUFFIXES:
         return _from_picture(path, fps or 24.0, tracker)
+    return _from_file(source, path, fps)
+
+
+def _from_file(source: str, path: Path, fps: float | None) -> Motion:
+    suffix = path.suffix.lower()
     facts = _tracking_facts(path) if suffix == ".npz" and path.is_file() else None
     if facts is None:
         return find_motion(source, fps)
@@ -71,6 +80,17 @@ def _from_picture(path: Path, fps: float, tracker: Mapping[str, Any] | None) -> 
         fps=fps,
         name=path.stem,
     )
+
+
+def _from_video(
+    path: Path, fps: float | None, tracker: Mapping[str, Any] | None, *, progress: bool
+) -> Motion:
+    from presence.tracking.running import track_video
+
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / f"{path.stem}.npz"
+        track_video(path, tracker or {"type": "MediaPipeTracker"}, out, progress=progress)
+        return _from_file(str(out), out, fps)
 
 
 def _tracking_facts(path: Path) -> tuple[dict[str, float], str] | None:

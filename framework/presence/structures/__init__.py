@@ -7,11 +7,11 @@ from presence.structures.estimate import (
     PART_JOINTS,
     Cues,
     Estimate,
-    PartEstimate,
     PartModel,
 )
 from presence.structures.gaussians import Avatar, FeatureGaussians, Gaussians, SurfaceBinding
 from presence.structures.image import Fragments, ImageFeatures, Portrait, Rendering, UVFeatures
+from presence.structures.part import PartEstimate
 from presence.structures.sample import TrainSample, View
 
 __all__ = [

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from presence.structures.base import TensorStruct, static, tensor
 from presence.structures.camera import Camera
+from presence.structures.part import PartEstimate
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -73,6 +74,7 @@ class Tracking(TensorStruct):
         visibility: part ("head", "upper", "lower", "left_hand", "right_hand") to 0..1.
         keypoints: name of a set to [K 3] of pixel x, pixel y, confidence.
         notes: one line a decision, for the report.
+        parts: part to the estimator that it came from, and why; empty where there was no choice.
     """
 
     body: BodyParams
@@ -80,3 +82,4 @@ class Tracking(TensorStruct):
     visibility: dict[str, float] = static(default_factory=dict)
     keypoints: dict[str, Tensor] = static(default_factory=dict)
     notes: tuple[str, ...] = static(default=())
+    parts: dict[str, PartEstimate] = static(default_factory=dict)

@@ -10,6 +10,7 @@ from torch import Tensor
 from presence.structures.base import TensorStruct, static, tensor
 from presence.structures.body import BodyParams
 from presence.structures.camera import Camera
+from presence.structures.part import PartEstimate
 
 PART_JOINTS: dict[str, tuple[int, ...]] = {
     "upper": (0, 3, 6, 9, 13, 14, 16, 17, 18, 19, 20, 21),
@@ -22,26 +23,9 @@ PART_JOINTS: dict[str, tuple[int, ...]] = {
 """Joints of `BodyParams.pose` that each part names; wrists and global orientation are "upper"'s,
 expression is "face"'s."""
 
-ExpressionSpace = Literal["", "smplx", "flame2020"]
+ExpressionSpace = Literal["", "smplx", "flame2020", "annyx"]
 RootRule = Literal["kept", "flipped", "turned"]
 PartModelName = Literal["mano_left", "mano_right", "flame2020"]
-
-
-@dataclasses.dataclass(frozen=True)
-class PartEstimate:
-    """How far an estimate of one part may be used.
-
-    Attributes:
-        confidence: 0..1; what it is made of is the estimator's to say, in `reason`.
-        valid: whether the part may be used at all.
-        source: the estimator that found it, and by what, such as "hamer" or "pixie/hand".
-        reason: why it is valid or not, one line.
-    """
-
-    confidence: float
-    valid: bool
-    source: str
-    reason: str
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -103,9 +87,11 @@ class Estimate(TensorStruct):
         parts: part (of `PART_JOINTS`) to how far it may be used; absent parts are not estimated.
         models: part to its own body model's parameters.
         keypoints: name of a set to [K 3] of pixel x, pixel y, confidence.
-        expression_space: whose expression coefficients `body.expression` are.
+        expression_space: whose coefficients `body.expression` are, and `body.betas` too.
         estimator: name of the estimator.
         notes: one line a decision, for the report.
+        held: parts that a prior holds in a relaxed pose where nothing was seen of them, so that
+            their pose may stay though they are not seen.
     """
 
     body: BodyParams
@@ -117,6 +103,7 @@ class Estimate(TensorStruct):
     expression_space: ExpressionSpace = static(default="")
     estimator: str = static(default="")
     notes: tuple[str, ...] = static(default=())
+    held: tuple[str, ...] = static(default=())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,8 +116,10 @@ class Cues:
             [K 3] of pixel x, pixel y, confidence; hands have the 21 points of MediaPipe and
             OpenPose (wrist, then thumb to little finger from base to tip).
         K: [3 3] px, the picture's intrinsics where they are known.
+        models: part to what an earlier estimator found of it, to start from.
     """
 
     person: Tensor | None = None
     keypoints: dict[str, Tensor] = dataclasses.field(default_factory=dict)
     K: Tensor | None = None
+    models: dict[str, PartModel] = dataclasses.field(default_factory=dict)

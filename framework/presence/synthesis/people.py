@@ -11,7 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from presence.interfaces import Body, MeshRasterizer
-from presence.structures import BodyParams, Portrait, TensorStruct, TrainSample, View, cat, static
+from presence.structures import (
+    BodyParams,
+    Camera,
+    Portrait,
+    TensorStruct,
+    TrainSample,
+    View,
+    cat,
+    static,
+)
 from presence.synthesis.anatomy import Anatomy
 from presence.synthesis.backdrop import BackdropLook, draw_backdrops, paint_backdrops
 from presence.synthesis.draws import Draws
@@ -160,12 +169,13 @@ class ProceduralPeople(nn.Module):
         )
 
     @torch.no_grad()
-    def render(self, recipe: Recipe, size: tuple[int, int]) -> View:
+    def render(self, recipe: Recipe, size: tuple[int, int], camera: Camera | None = None) -> View:
         """Makes the pictures [B n] of recipes [B] with n viewpoints each.
 
         Args:
             recipe: from `draw`, on any device.
             size: height and width of the pictures, px.
+            camera: [B n] of that size; None places it by the recipe's viewpoint.
         """
         recipe = recipe.to(self.device)
         subjects, views = recipe.viewpoint.yaw.shape
@@ -173,15 +183,21 @@ class ProceduralPeople(nn.Module):
         chunk = max(1, _SAMPLES_AT_ONCE[self.device.type != "cpu"] // samples)
         with torch.autocast(self.device.type, enabled=False):  # geometry is float32
             parts = [
-                self._render(recipe.rows(slice(first, first + chunk)), size)
+                self._render(
+                    recipe.rows(slice(first, first + chunk)),
+                    size,
+                    None if camera is None else camera[first : first + chunk],
+                )
                 for first in range(0, subjects, chunk)
             ]
         return parts[0] if len(parts) == 1 else cat(parts)
 
-    def _render(self, recipe: Recipe, size: tuple[int, int]) -> View:
+    def _render(self, recipe: Recipe, size: tuple[int, int], camera: Camera | None) -> View:
         height, width = size
         mesh = self.body(recipe.body)
-        camera = place_cameras(recipe.viewpoint, mesh, recipe.body.pose[..., 0, 1], height, width)
+        if camera is None:
+            facing = recipe.body.pose[..., 0, 1]
+            camera = place_cameras(recipe.viewpoint, mesh, facing, height, width)
         betas = recipe.body.betas[:, 0]
         faces = self.body.topology.faces
         shells = build_shells(self.anatomy, faces, betas, recipe.garments, recipe.hair, self.noise)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -93,3 +94,49 @@ def _uv_sphere(rings: int, segments: int) -> tuple[Tensor, MeshTopology]:
         torch.tensor(faces), torch.tensor(faces_uv), torch.tensor(uv), len(vertices)
     )
     return torch.tensor(vertices), topology
+
+
+def toy_flame_arrays(rings: int = 24, segments: int = 36) -> dict[str, np.ndarray]:
+    """Returns a file in FLAME's layout: an egg with a nose, two eyeballs and made-up directions.
+
+    The first five shapes and expressions are smooth deformations of a few mm; the others move
+    nothing. The jaw carries the lower front, the eyeballs turn with their joints.
+    """
+    sphere, topology = _uv_sphere(rings, segments)
+    head = sphere * torch.tensor([0.075, 0.1, 0.085])
+    nose = torch.exp(-((sphere[:, :2] - torch.tensor([0.0, -0.1])) / 0.12).square().sum(-1))
+    head[:, 2] += 0.025 * nose * (sphere[:, 2] > 0)
+    ball, ball_topology = _uv_sphere(6, 8)
+    centres = torch.tensor([[0.03, 0.02, 0.075], [-0.03, 0.02, 0.075]])
+    eyes = [0.012 * ball[:, [0, 2, 1]] + centre for centre in centres]  # a pole looks forwards
+    vertices = torch.cat([head, *eyes])
+    first, count = len(head), len(ball)
+    faces = [topology.faces] + [ball_topology.faces + first + n * count for n in range(2)]
+    weights = torch.zeros(len(vertices), 5)
+    lower = torch.sigmoid(-(head[:, 1] + 0.04) / 0.01) * torch.sigmoid(head[:, 2] / 0.01)
+    weights[:first, 2], weights[:first, 1] = lower, 1 - lower
+    for number in range(2):
+        weights[first + number * count : first + (number + 1) * count, 3 + number] = 1.0
+    joints = torch.tensor([[0.0, -0.1, -0.02], [0.0, -0.08, -0.02], [0.0, -0.03, 0.0]])
+    joints = torch.cat([joints, centres])
+    # Weights of all vertices that give exactly these joints (the least of all solutions).
+    basis = torch.cat([vertices, torch.ones(len(vertices), 1)], 1).double()
+    wanted = torch.cat([joints, torch.ones(5, 1)], 1).double()
+    regressor = (torch.linalg.pinv(basis.T) @ wanted.T).T
+    directions = torch.zeros(len(vertices), 3, 400)
+    phase = vertices / 0.05
+    for number in range(5):
+        wave = torch.sin(phase * (0.5 + 0.2 * number) + number)
+        directions[:, :, number] = 0.004 * wave[:, [number % 3, (number + 1) % 3, 2]]
+        front = torch.sigmoid((vertices[:, 2:] - 0.03) / 0.01)
+        ripple = torch.sin(vertices[:, 1:2] / 0.015 + number) * front
+        directions[:, :, 300 + number] = 0.003 * ripple * torch.eye(3)[number % 3]
+    return {
+        "v_template": vertices.double().numpy(),
+        "f": torch.cat(faces).numpy(),
+        "shapedirs": directions.double().numpy(),
+        "posedirs": np.zeros((len(vertices), 3, 36)),
+        "J_regressor": regressor.numpy(),
+        "weights": weights.double().numpy(),
+        "kintree_table": np.array([[-1, 0, 1, 1, 1], [0, 1, 2, 3, 4]]),
+    }

@@ -10,6 +10,7 @@ from presence.tracking.face_regions import IRISES
 from presence.tracking.landmarks import LandmarkMap, PointRig
 
 _OUTLINE_VERTICES = 700
+_EXPRESSION_SIGMA = 0.5
 _STATURE, _STATURE_SIGMA = 1.7, 0.12  # m, of adults
 
 
@@ -38,6 +39,16 @@ def shape_prior(body: Body) -> tuple[Tensor, Tensor]:
     mean[tall] = (_STATURE - stature) / growth[tall] / max(int(tall.sum()), 1)
     scale[tall] = growth[tall].abs() / _STATURE_SIGMA
     return mean, scale
+
+
+def expression_scale(body: Body) -> Tensor:
+    """Returns one over each expression coefficient's standard deviation [E]."""
+    scale = torch.full((body.num_expression,), 1 / _EXPRESSION_SIGMA, dtype=torch.float64)
+    # The tongue is not among the face landmarks; gaze is the eye joints' business.
+    for index, name in enumerate(body.expression_names):
+        if name.startswith("eyeLook") or name == "tongueOut":
+            scale[index] = 20.0
+    return scale
 
 
 def outline_vertices(body: Body) -> Tensor:

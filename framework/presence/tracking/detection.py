@@ -89,8 +89,12 @@ class Detection:
         return self.keypoints["pose"][POSE[name]]
 
     def confidence(self, *names: str) -> float:
-        """Returns the smallest confidence among the named pose landmarks."""
-        return float(min(self.point(name)[2] for name in names))
+        """Returns the smallest confidence among the named pose landmarks.
+
+        A landmark outside the picture counts as unseen: its place is the detector's guess.
+        """
+        points = torch.stack([self.point(name) for name in names])
+        return float((points[:, 2] * self.inside(points, 0.02)).min())
 
     def inside(self, points: Tensor, margin: float = 0.0) -> Tensor:
         """Tells which points [... 2+] (px) lie in the picture grown by `margin` of its size."""

@@ -15,6 +15,7 @@ from presence.tracking.face_regions import (
     OUTLINE,
     RIGHT_EYE,
 )
+from presence.tracking.relaxed import JOINT
 
 # Standard deviations (m) of the pose model's landmarks on photographs of clothed people.
 _POSE_SIGMA = {
@@ -34,6 +35,8 @@ _POSE_SIGMA = {
 _KNUCKLES = ("pinky", "index", "thumb")
 _FACE_SIGMA, _HAND_SIGMA = 0.002, 0.005
 _FACE_SHARE, _HAND_SHARE = 0.3, 0.6  # neighbouring landmarks err together: each counts less
+
+SEEN = 0.5  # confidence from which a part counts as seen
 
 # Bones whose direction the pose model's metric landmarks tell, with their joint names.
 DIRECTIONS = (
@@ -131,3 +134,24 @@ def visible_parts(detection: Detection) -> dict[str, float]:
         for side in ("left", "right")
     }
     return {"head": float(head), "upper": both("shoulder"), "lower": both("knee"), **hands}
+
+
+def joint_strength(detection: Detection, parts: dict[str, float]) -> Tensor:
+    """Returns a factor on the prior of each joint [55]: high where nothing was seen of it.
+
+    Args:
+        detection: what was seen.
+        parts: of `visible_parts`.
+    """
+    strength = torch.ones(len(JOINT))
+    if parts["upper"] < SEEN:  # only a head: it turns on the neck, not with the whole body
+        for name in ("pelvis", "spine1", "spine2", "spine3"):
+            strength[JOINT[name]] = 25.0
+    for side in ("left", "right"):
+        if detection.confidence(f"{side}_elbow") < 0.4:
+            for name in ("shoulder", "elbow", "collar"):
+                strength[JOINT[f"{side}_{name}"]] *= 4.0
+        if detection.confidence(f"{side}_wrist") < 0.4:
+            strength[JOINT[f"{side}_elbow"]] *= 4.0
+            strength[JOINT[f"{side}_wrist"]] *= 25.0
+    return strength

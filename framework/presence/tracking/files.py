@@ -63,9 +63,13 @@ def load_tracking(path: str | Path) -> Tracking:
         raise InputError(f"tracking {path} does not exist")
     try:
         with np.load(path, allow_pickle=False) as file:
-            return _tracking({name: file[name] for name in file.files})
+            frames = len(file["transl"])
+            arrays = {name: file[name] for name in file.files} if frames == 1 else {}
+        if arrays:
+            return _tracking(arrays)
     except (KeyError, OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is not a tracking file (.npz of tools/track.py)") from error
+    raise InputError(f"{path} is a video's tracking of {frames} frames, not a picture's")
 
 
 def _tracking(arrays: dict[str, np.ndarray]) -> Tracking:

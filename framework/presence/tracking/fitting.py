@@ -14,18 +14,17 @@ from presence.bodies import Body
 from presence.bodies.joints import JOINT_NAMES, LEFT_HAND, RIGHT_HAND
 from presence.errors import InputError
 from presence.structures import Camera, Tracking, focal_from_fov
+from presence.tracking.consistency import consistent
 from presence.tracking.detection import POSE, Detection
-from presence.tracking.evidence import visible_parts
+from presence.tracking.evidence import SEEN, joint_strength, visible_parts
 from presence.tracking.initial_pose import initial_pose
 from presence.tracking.landmarks import LandmarkMap
 from presence.tracking.objective import Emphasis, FitObjective
-from presence.tracking.relaxed import JOINT
 from presence.tracking.rig import Active, FitState
 from presence.tracking.silhouette import SilhouetteTarget
 from presence.tracking.solver import minimize
 from presence.tracking.terms import PinholeView
 
-_SEEN = 0.5  # confidence from which a part counts as seen
 _BODY_BETAS = 20  # the leading coefficients that shape the body rather than the face
 
 
@@ -61,29 +60,39 @@ class BodyFitter:
         self.landmarks = landmarks
         self.options = options or FitOptions()
 
-    def __call__(self, detection: Detection, alpha: np.ndarray | None = None) -> Tracking:
+    def __call__(
+        self,
+        detection: Detection,
+        alpha: np.ndarray | None = None,
+        *,
+        betas: Tensor | None = None,
+    ) -> Tracking:
         """Fits one person.
 
         Args:
             detection: landmarks, px.
             alpha: the person's mask [H W] in 0..1, of any size with the picture's shape; None to
                 fit landmarks alone.
+            betas: [S] the person's shape where it is known, which then stays.
 
         Raises:
             InputError: too few landmarks are confident to place a body.
         """
         with torch.no_grad(), _one_thread():
-            return self._fit(detection, alpha)
+            return self._fit(consistent(detection), alpha, betas)
 
-    def _fit(self, detection: Detection, alpha: np.ndarray | None) -> Tracking:
+    def _fit(
+        self, detection: Detection, alpha: np.ndarray | None, betas: Tensor | None
+    ) -> Tracking:
         parts = visible_parts(detection)
         view = self._view(detection)
         outline = None
         if alpha is not None and self.options.silhouette > 0:
             outline = SilhouetteTarget(_resized(alpha, detection))
         objective = FitObjective(self.body, self.landmarks, detection, view, outline)
-        self._hold_unseen(objective, detection, parts)
-        state = self._initial_state(objective, detection)
+        objective.pose_strength = joint_strength(detection, parts).double()
+        objective.shape_known = betas is not None
+        state = self._initial_state(objective, detection, betas)
         for stage in (self._place, self._pose, self._face, self._hands, self._outline, self._all):
             state = stage(objective, state, parts)
         return self._tracking(state, detection, view, parts)
@@ -93,25 +102,13 @@ class BodyFitter:
         centre = torch.tensor([detection.width / 2, detection.height / 2], dtype=torch.float64)
         return PinholeView(focal, centre)
 
-    def _hold_unseen(
-        self, objective: FitObjective, detection: Detection, parts: dict[str, float]
-    ) -> None:
-        """Tightens the prior of joints that nothing was seen of, so that they stay relaxed."""
-        strength = objective.pose_strength
-        if parts["upper"] < _SEEN:  # only a head: it turns on the neck, not with the whole body
-            for name in ("pelvis", "spine1", "spine2", "spine3"):
-                strength[JOINT[name]] = 25.0
-        for side in ("left", "right"):
-            if detection.confidence(f"{side}_elbow") < 0.4:
-                for name in ("shoulder", "elbow", "collar"):
-                    strength[JOINT[f"{side}_{name}"]] *= 4.0
-            if detection.confidence(f"{side}_wrist") < 0.4:
-                strength[JOINT[f"{side}_elbow"]] *= 4.0
-                strength[JOINT[f"{side}_wrist"]] *= 25.0
-
-    def _initial_state(self, objective: FitObjective, detection: Detection) -> FitState:
-        """Poses the mean body as the bones point, and places it by the landmarks' extent."""
+    def _initial_state(
+        self, objective: FitObjective, detection: Detection, betas: Tensor | None
+    ) -> FitState:
+        """Poses the body as the bones point, and places it by the landmarks' extent."""
         params = self.body.default_params()
+        if betas is not None:
+            params = params.replace(betas=betas.to(params.betas))
         state = FitState.from_params(params.replace(pose=initial_pose(detection)))
         points = objective.rig.evaluate(state).points
         weights = objective.weights / objective.sigma.square()
@@ -129,14 +126,14 @@ class BodyFitter:
 
     def _place(self, objective: FitObjective, state: FitState, parts: dict[str, float]) -> FitState:
         sets = {"face": 0.05, "pose": 1.0}
-        if parts["upper"] < _SEEN:
+        if parts["upper"] < SEEN:
             active = Active(_joints("neck", "head"))
         else:
             active = Active(_joints("pelvis", "neck", "head"))
         return self._solve(objective, state, active, Emphasis(sets, robust=20.0))
 
     def _pose(self, objective: FitObjective, state: FitState, parts: dict[str, float]) -> FitState:
-        if parts["upper"] < _SEEN:
+        if parts["upper"] < SEEN:
             return state
         active = Active(tuple(range(22)), betas=tuple(range(10)))
         sets = {"face": 0.2, "pose": 1.0, "left_hand": 0.2, "right_hand": 0.2}
@@ -147,7 +144,7 @@ class BodyFitter:
         if "face" not in objective.rows:
             return state
         names = ["spine3", "neck", "head", "jaw", "left_eye", "right_eye"]
-        joints = tuple(range(25)) if parts["upper"] >= _SEEN else _joints(*names)
+        joints = tuple(range(25)) if parts["upper"] >= SEEN else _joints(*names)
         active = Active(
             joints,
             betas=tuple(range(self.body.num_betas)),
@@ -172,7 +169,7 @@ class BodyFitter:
     def _outline(
         self, objective: FitObjective, state: FitState, parts: dict[str, float]
     ) -> FitState:
-        if objective.silhouette is None or parts["upper"] < _SEEN:
+        if objective.silhouette is None or parts["upper"] < SEEN:
             return state
         active = Active(tuple(range(22)), betas=tuple(range(self.body.num_betas)))
         emphasis = Emphasis(dict.fromkeys(objective.rows, 1.0), silhouette=self.options.silhouette)
@@ -187,13 +184,13 @@ class BodyFitter:
             if f"{side}_hand" in objective.rows
             for index in range(fingers.start, fingers.stop)
         ]
-        body = tuple(range(25)) if parts["upper"] >= _SEEN else _joints("neck", "head", "jaw")
+        body = tuple(range(25)) if parts["upper"] >= SEEN else _joints("neck", "head", "jaw")
         active = Active(
             (*body, *hands),
             betas=tuple(range(self.body.num_betas)),
             expression=tuple(range(self.body.num_expression)) if "face" in objective.rows else (),
         )
-        silhouette = self.options.silhouette if parts["upper"] >= _SEEN else 0.0
+        silhouette = self.options.silhouette if parts["upper"] >= SEEN else 0.0
         emphasis = Emphasis(dict.fromkeys(objective.rows, 1.0), silhouette=silhouette)
         return self._solve(objective, state, active, emphasis, iterations=8)
 
@@ -206,6 +203,8 @@ class BodyFitter:
         iterations: int | None = None,
     ) -> FitState:
         objective.prepare(state, emphasis)
+        if objective.shape_known:
+            active = dataclasses.replace(active, betas=())
         steps = iterations or self.options.iterations
         return minimize(objective, state, active, iterations=steps)
 
@@ -241,12 +240,12 @@ def _one_thread() -> Iterator[None]:
 
 def _part_notes(parts: dict[str, float]) -> list[str]:
     notes = []
-    if parts["upper"] < _SEEN:
+    if parts["upper"] < SEEN:
         notes.append("only the head was seen: the body keeps its relaxed pose")
-    elif parts["lower"] < _SEEN:
+    elif parts["lower"] < SEEN:
         notes.append("legs not seen: they keep their relaxed pose")
     for side in ("left", "right"):
-        if parts[f"{side}_hand"] <= 0 and parts["upper"] >= _SEEN:
+        if parts[f"{side}_hand"] <= 0 and parts["upper"] >= SEEN:
             notes.append(f"{side} hand not seen clearly: its fingers stay relaxed")
     return notes
 

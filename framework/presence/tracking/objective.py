@@ -9,7 +9,12 @@ from torch import Tensor
 
 from presence.bodies import Body
 from presence.geometry import vertex_normals
-from presence.tracking.body_facts import outline_vertices, rest_normals, shape_prior
+from presence.tracking.body_facts import (
+    expression_scale,
+    outline_vertices,
+    rest_normals,
+    shape_prior,
+)
 from presence.tracking.detection import LANDMARK_SETS, POSE, SET_SIZES, Detection
 from presence.tracking.evidence import DIRECTIONS, keypoint_sigmas, keypoint_weights
 from presence.tracking.landmarks import LandmarkMap, PointRig
@@ -30,7 +35,6 @@ from presence.tracking.terms import (
 _HAND_BONES = tuple((0 if i % 4 == 1 else i - 1, i) for i in range(1, 21))
 _REACH = 0.1  # m, how far clothes may stand off the body
 _HAIR_RADIUS = 0.2  # m about the head's middle
-_EXPRESSION_SIGMA = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +96,7 @@ class FitObjective:
         self._set_priors(body)
         self.emphasis = Emphasis({name: 1.0 for name in names})
         self.pairs: tuple[Tensor, Tensor] | None = None
+        self.shape_known = False
         self.metres = 1.0
         self.factors = torch.ones_like(self.weights)
         self.facing = torch.ones_like(self.weights)
@@ -99,7 +104,7 @@ class FitObjective:
     def _set_directions(self, detection: Detection) -> None:
         starts, ends, targets, weights = [], [], [], []
         flip = torch.tensor([1.0, -1.0, -1.0])  # from the picture's axes to the world's
-        for name, pairs, world in _bones(detection):
+        for name, pairs, world in metric_bones(detection):
             offset = self.rows[name].start
             for first, second in pairs:
                 starts.append(offset + first)
@@ -119,13 +124,7 @@ class FitObjective:
         self.limits = joint_limits().double()
         self.pose_strength = torch.ones(len(self.pose_mean), dtype=torch.float64)
         self.beta_mean, self.beta_scale = shape_prior(body)
-        self.expression_scale = torch.full(
-            (body.num_expression,), 1 / _EXPRESSION_SIGMA, dtype=torch.float64
-        )
-        # The tongue is not among the face landmarks; gaze is the eye joints' business.
-        for index, name in enumerate(body.expression_names):
-            if name.startswith("eyeLook") or name == "tongueOut":
-                self.expression_scale[index] = 20.0
+        self.expression_scale = expression_scale(body)
 
     def prepare(self, state: FitState, emphasis: Emphasis) -> None:
         """Fixes, before a stage, everything that must not change while it is solved."""
@@ -220,7 +219,8 @@ class FitObjective:
         ]
 
 
-def _bones(detection: Detection) -> list[tuple[str, tuple[tuple[int, int], ...], Tensor]]:
+def metric_bones(detection: Detection) -> list[tuple[str, tuple[tuple[int, int], ...], Tensor]]:
+    """Returns, of each set with metric landmarks, name, pairs of rows, and landmarks [K 3]."""
     bones = []
     if "pose" in detection.world:
         pairs = tuple((POSE[first], POSE[second]) for first, second in DIRECTIONS)

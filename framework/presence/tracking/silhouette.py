@@ -31,7 +31,8 @@ class SilhouetteTarget:
         # Sharp pixels would give steps: distances from both sides make one smooth slope.
         outward = cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5)
         inward = cv2.distanceTransform(inside, cv2.DIST_L2, 5)
-        signed = np.where(inside > 0, 0.5 - inward, outward - 0.5)
+        # A mask that is full or empty has no boundary to be far from: a finite distance stands in.
+        signed = np.where(inside > 0, 0.5 - inward, outward - 0.5).clip(-_SIDE, _SIDE)
         self.signed = torch.from_numpy(signed.astype(np.float64) / self.scale)  # px of the picture
         self.contour, self.normals = self._contour(inside, signed)
 

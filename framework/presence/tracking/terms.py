@@ -178,5 +178,5 @@ def left_jacobian_inverse(angles: Tensor) -> Tensor:
     angle = torch.where(small, torch.ones_like(square), square).sqrt()
     factor = 1 / angle.square() - (1 + torch.cos(angle)) / (2 * angle * torch.sin(angle))
     factor = torch.where(small, 1 / 12 + square / 720, factor)
-    identity = torch.eye(3, dtype=angles.dtype)
+    identity = torch.eye(3, dtype=angles.dtype, device=angles.device)
     return identity - 0.5 * cross + factor[..., None, None] * (cross @ cross)

@@ -33,7 +33,7 @@ def check_estimator(
     Raises:
         ContractError: what is broken.
     """
-    require(estimator.name and estimator.asset, estimator, "it has a name and an asset")
+    require(estimator.name, estimator, "it has a name")
     unknown = set(estimator.parts) - set(PART_JOINTS)
     require(not unknown, estimator, f"parts are of {tuple(PART_JOINTS)}, got {sorted(unknown)}")
     before = portrait.map(Tensor.clone)

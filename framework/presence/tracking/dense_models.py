@@ -1,0 +1,123 @@
+"""FLAME and MANO beside an SMPL-X body: where their vertices are seen, as the stages take it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from presence.assets import find_asset
+from presence.bodies import Body
+from presence.bodies.flame import Flame, load_flame
+from presence.bodies.mano import Mano, load_mano
+from presence.bodies.pickles import load_pickle
+from presence.errors import AssetError
+from presence.estimation.networks.rotations import mirrored
+from presence.structures import PartModel
+from presence.tracking.conversion import space_of
+from presence.tracking.refinement.dense import DenseTarget
+from presence.tracking.refinement.flame_head import head_pixels
+
+HANDS = ("left_hand", "right_hand")
+_FLAME_IDS, _MANO_IDS = "SMPL-X__FLAME_vertex_ids.npy", "MANO_SMPLX_vertex_ids.pkl"
+
+
+@dataclasses.dataclass(frozen=True)
+class DenseModels:
+    """The part models whose files and correspondences are there.
+
+    Attributes:
+        flame: None without its file or correspondences.
+        mano: the same.
+        vertices: part ("face", "left_hand", "right_hand") to the body's vertex [V] of each
+            vertex of the part's model.
+    """
+
+    flame: Flame | None
+    mano: Mano | None
+    vertices: Mapping[str, Tensor]
+
+    @classmethod
+    def find(cls, body: Body) -> DenseModels:
+        """Loads what configs/assets.yaml finds; nothing for bodies that are not SMPL-X.
+
+        Raises:
+            AssetError: a file is there and cannot be read.
+        """
+        folder = find_asset("correspondences").find()
+        if space_of(body) == "annyx" or folder is None:
+            return cls(None, None, {})
+        vertices = correspondences(folder.parent)
+        flame, mano = find_asset("flame").find(), find_asset("mano").find()
+        return cls(
+            load_flame(flame) if flame and "face" in vertices else None,
+            load_mano(mano) if mano and HANDS[0] in vertices else None,
+            vertices,
+        )
+
+    def targets(self, models: Mapping[str, PartModel], scale: float) -> list[DenseTarget]:
+        """Returns where the parts' vertices are seen.
+
+        Args:
+            models: part to what its own estimator found, px of the whole picture.
+            scale: of the pixels wanted over those of the picture.
+        """
+        found = []
+        for part, model in models.items():
+            if part == "face" and self.flame is not None:
+                pixels = head_pixels(self.flame, model.unsqueeze())
+            elif part in HANDS and self.mano is not None:
+                pixels = hand_pixels(self.mano, model)[None]
+            else:
+                continue
+            stage = "head" if part == "face" else "hands"
+            found.append(
+                DenseTarget(
+                    pixels * scale,
+                    torch.ones(1),
+                    vertices=self.vertices[part],
+                    stage=stage,  # type: ignore[arg-type]
+                )
+            )
+        return found
+
+
+def hand_pixels(mano: Mano, hand: PartModel) -> Tensor:
+    """Returns where a hand's vertices are seen, [V 2] px.
+
+    Args:
+        mano: the right hand's model; a left hand is posed mirrored and mirrored back.
+        hand: unbatched.
+    """
+    left = hand.model == "mano_left"
+    fingers = mirrored(hand.joints) if left else hand.joints
+    points, wrist = mano(hand.shape, fingers)
+    if left:
+        flip = points.new_tensor([-1.0, 1.0, 1.0])
+        points, wrist = points * flip, wrist * flip
+    cam = hand.place(points, wrist)
+    return (cam @ hand.K.mT)[:, :2] / cam[:, 2:].clamp_min(1e-3)
+
+
+def correspondences(folder: Path) -> dict[str, Tensor]:
+    """Reads the vertex numbers of FLAME and MANO on SMPL-X, as far as the files are there.
+
+    Raises:
+        AssetError: a file is not what its name says.
+    """
+    vertices: dict[str, Tensor] = {}
+    try:
+        if (folder / _FLAME_IDS).is_file():
+            numbers = np.load(folder / _FLAME_IDS, allow_pickle=False)
+            vertices["face"] = torch.from_numpy(numbers.astype(np.int64))
+        if (folder / _MANO_IDS).is_file():
+            table = load_pickle(folder / _MANO_IDS)
+            for side in HANDS:
+                vertices[side] = torch.from_numpy(np.asarray(table[side]).astype(np.int64))
+    except (KeyError, ValueError, TypeError) as error:
+        raise AssetError(f"{folder}: the correspondences cannot be read ({error})") from error
+    return vertices

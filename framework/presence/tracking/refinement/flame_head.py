@@ -1,0 +1,178 @@
+"""FLAME on an SMPL-X body: an affine fit, a replaced head, and its dense refinement (Eq. 20)."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from presence.bodies import PARENTS, Body
+from presence.bodies.flame import NUM_SHAPE, Flame
+from presence.bodies.skinning import forward_kinematics, posed_from_rest, skin
+from presence.errors import AssetError
+from presence.structures import PartModel
+from presence.tracking.refinement.losses import geman_mcclure, project
+from presence.tracking.refinement.posing import FrameStates, Variables
+from presence.tracking.refinement.stages import FACE_JOINTS
+
+_NECK_AND_HEAD = (12, 15)
+
+
+def head_pixels(flame: Flame, head: PartModel) -> Tensor:
+    """Returns where a tracked head's vertices are seen, [T V 2] px.
+
+    Args:
+        flame: the model.
+        head: [T] of a FLAME estimator; joints are [T 4 3 3] (neck, jaw, eyes) or the first of them.
+    """
+    rotations = torch.eye(3).repeat(*head.batch_shape, 5, 1, 1)
+    rotations[:, 1 : 1 + head.joints.shape[1]] = head.joints
+    points = flame(head.shape, head.expression, rotations)
+    root = flame.joint_regressor[0] @ flame.rest(head.shape, head.expression)
+    cam = head.place(points, root)
+    return (cam @ head.K.mT)[..., :2] / cam[..., 2:].clamp_min(1e-3)
+
+
+def fit_affine(source: Tensor, target: Tensor) -> Tensor:
+    """Returns the affine map [3 4] that brings points [N 3] nearest to target [N 3].
+
+    Example:
+        >>> points = torch.rand(9, 3)
+        >>> torch.allclose(fit_affine(points, 2 * points + 1), torch.tensor(
+        ...     [[2., 0, 0, 1], [0, 2, 0, 1], [0, 0, 2, 1]]), atol=1e-4)
+        True
+    """
+    extended = torch.cat([source, torch.ones_like(source[:, :1])], -1).double()
+    return torch.linalg.lstsq(extended, target.double()).solution.T.to(source)
+
+
+class FlameHead:
+    """A body whose head vertices are FLAME's, brought to the body's canonical head.
+
+    Args:
+        body: an SMPL-X body.
+        flame: the head model.
+        vertex_ids: [V] the body's vertex of each FLAME vertex, the correspondences' file.
+    """
+
+    def __init__(self, body: Body, flame: Flame, vertex_ids: Tensor) -> None:
+        if len(vertex_ids) != len(flame.v_template) or int(vertex_ids.max()) >= body.num_vertices:
+            raise AssetError(
+                f"the correspondences ({len(vertex_ids)} vertices up to {int(vertex_ids.max())}) "
+                f"do not fit FLAME ({len(flame.v_template)}) and {body.name} ({body.num_vertices})"
+            )
+        self.body, self.flame, self.ids = body, flame, vertex_ids
+
+    def affine(self, betas: Tensor, shape: Tensor) -> Tensor:
+        """Returns the map [3 4] from FLAME's neutral head to the body's canonical one."""
+        nothing = betas.new_zeros(self.body.num_expression)
+        canonical = self.body.rest_vertices(betas, nothing)[self.ids]
+        return fit_affine(self.flame.rest(shape, shape.new_zeros(0)), canonical)
+
+    def rest(self, betas: Tensor, shape: Tensor, expression: Tensor, affine: Tensor) -> Tensor:
+        """Returns the body's rest mesh [T V 3] with FLAME's head; expression [T E]."""
+        nothing = betas.new_zeros(self.body.num_expression)
+        body = self.body.rest_vertices(betas, nothing).expand(len(expression), -1, -1)
+        head = self.flame.rest(shape.expand(len(expression), -1), expression)
+        return body.index_copy(1, self.ids, head @ affine[:, :3].T + affine[:, 3])
+
+    def head_points(
+        self, states: FrameStates, shape: Tensor, expression: Tensor, affine: Tensor
+    ) -> Tensor:
+        """Returns the replaced head as the body poses it, [T V 3] in the fit's axes."""
+        head = self.flame.rest(shape.expand(len(expression), -1), expression)
+        rest = head @ affine[:, :3].T + affine[:, 3]
+        joints = self.body.rest_joints(states.betas, states.expression)
+        world, placed = forward_kinematics(states.rotations, joints, PARENTS)
+        transforms = posed_from_rest(world, placed, joints)
+        points, _ = skin(rest, transforms, self.body.weights[self.ids])
+        return points + states.translation[:, None]
+
+
+@dataclasses.dataclass(frozen=True)
+class FlameTrack:
+    """FLAME over T frames, with one shape for all of them.
+
+    Attributes:
+        shape: [S].
+        expression: [T E].
+        pixels: [T V 2] where the tracked head is seen.
+        valid: [T] 0 where FLAME tracking failed.
+    """
+
+    shape: Tensor
+    expression: Tensor
+    pixels: Tensor
+    valid: Tensor
+
+    @classmethod
+    def of_heads(cls, flame: Flame, heads: list[PartModel | None]) -> FlameTrack:
+        """Joins single estimates; frames without one have zero FLAME and weigh nothing."""
+        found = [head for head in heads if head is not None]
+        size = NUM_SHAPE, len(flame.shapedirs) - NUM_SHAPE
+        shape = torch.zeros(size[0])
+        for head in found:  # the shape is shared: the mean over frames
+            shape[: head.shape.shape[-1]] += head.shape / len(found)
+        expression = torch.zeros(len(heads), size[1])
+        pixels = torch.zeros(len(heads), len(flame.v_template), 2)
+        for number, own in enumerate(heads):
+            if own is not None:
+                expression[number, : own.expression.shape[-1]] = own.expression
+                pixels[number] = head_pixels(flame, own.unsqueeze())[0]
+        valid = torch.tensor([float(head is not None) for head in heads])
+        return cls(shape, expression, pixels, valid)
+
+
+def refine_flame_head(
+    head: FlameHead,
+    states: FrameStates,
+    track: FlameTrack,
+    focal: float,
+    size: tuple[int, int],
+    *,
+    steps: int = 80,
+    rate: float = 0.006,
+    sigma: float = 2.0,
+    near: float = 0.15,
+) -> tuple[FrameStates, FlameTrack]:
+    """Eq. 20's dense term: moves the body's head, FLAME's shape and expression onto the pixels.
+
+    Args:
+        head: the body with FLAME's head.
+        states: of T frames; neck, head, jaw, eyes and translation move.
+        track: what FLAME tracking found; frames where it failed keep their start.
+        focal: px.
+        size: width and height of the picture, px.
+        steps: of Adam.
+        rate: rad a step for joints.
+        sigma: px, of FLAME's vertices.
+        near: rad that a joint usually moves from where it starts.
+    """
+    centre = states.translation.new_tensor([size[0] / 2, size[1] / 2])
+    affine = head.affine(states.betas, track.shape)
+    variables = Variables(states, (*_NECK_AND_HEAD, *FACE_JOINTS), translation=True)
+    grown = torch.zeros_like(track.shape, requires_grad=True)
+    mimic = torch.zeros_like(track.expression, requires_grad=True)
+    groups = [*variables.groups(rate), {"params": [grown, mimic], "lr": 2 * rate}]
+    adam = torch.optim.Adam(groups, betas=(0.9, 0.98))
+    falling = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps, eta_min=0.0)
+    with torch.enable_grad():
+        for _ in range(steps):
+            adam.zero_grad(set_to_none=True)
+            shape, expression = track.shape + grown, track.expression + mimic
+            points = head.head_points(variables.states(), shape, expression, affine)
+            px, _ = project(points, focal, centre)
+            squares = ((px - track.pixels) / sigma).square().sum(-1)
+            cost = track.valid * geman_mcclure(squares, 10.0).mean(-1) * 100.0
+            cost = cost + (variables.turns / near).square().sum((-1, -2))
+            assert variables.shift is not None
+            cost = cost + (variables.shift / 0.1).square().sum(-1) + mimic.square().sum(-1)
+            (cost.sum() + grown.square().sum()).backward()
+            adam.step()
+            falling.step()
+    with torch.no_grad():
+        found = dataclasses.replace(
+            track, shape=track.shape + grown, expression=track.expression + mimic
+        )
+        return variables.states(), found

@@ -1,0 +1,73 @@
+"""The refinement stages on one picture's fused start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from presence.bodies import Body
+from presence.structures import PartModel, Portrait, Tracking
+from presence.tracking.conversion import estimate_of, tracking_of
+from presence.tracking.dense_models import DenseModels
+from presence.tracking.detection import Detection
+from presence.tracking.landmarks import LandmarkMap
+from presence.tracking.refinement import FrameStates, RefineOptions, Refiner, gather
+from presence.tracking.refinement.posing import fit_camera, seen_by_camera
+
+FAR = RefineOptions(near=0.4, near_place=0.3, robust=10.0, steps=2.0)
+"""Ours: a network's start is farther off than that of a fit, so more may move, for longer."""
+
+
+class StartRefiner:
+    """Refines a start in three stages: body, head, hands (paper, Eq. 19-21).
+
+    Args:
+        body: the model, on the CPU.
+        landmarks: where the detector's landmarks lie on it.
+        options: settings of the stages, `FAR` if None.
+        device: where they run.
+    """
+
+    def __init__(
+        self,
+        body: Body,
+        landmarks: LandmarkMap,
+        options: RefineOptions | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self.body, self.dense = body, DenseModels.find(body)
+        self.refiner = Refiner(body, landmarks, options or FAR, device)
+
+    def __call__(
+        self,
+        portrait: Portrait,
+        start: Tracking,
+        detection: Detection,
+        models: Mapping[str, PartModel] | None = None,
+    ) -> Tracking:
+        """Returns the refined tracking; what is said of the start stays.
+
+        Args:
+            portrait: with the person's alpha.
+            start: in the portrait's pixels, its principal point in the middle.
+            detection: of the portrait or a smaller copy.
+            models: part to what its own estimator found, for the dense terms; px of the portrait.
+        """
+        width, height = detection.width, detection.height
+        camera = start.camera.resized(width, height)
+        states = FrameStates.from_params(seen_by_camera(self.body, start).unsqueeze())
+        mask = torch.nn.functional.interpolate(
+            portrait.alpha[None].cpu(), (height, width), mode="bilinear", antialias=True
+        )[0, 0]
+        evidence = gather([detection], [mask.numpy()], width, height)
+        targets = self.dense.targets(models or {}, width / start.camera.width)
+        focal = float(camera.K[0, 0])
+        found = self.refiner(states, evidence, focal, betas=True, dense=targets).params()[0]
+        seen = Tracking(found, fit_camera(start.camera.K, *_size(start)))
+        moved = tracking_of(estimate_of(seen, self.body, {}, "refined"), self.body)
+        return start.replace(body=moved.body, camera=moved.camera)
+
+
+def _size(tracking: Tracking) -> tuple[int, int]:
+    return tracking.camera.width, tracking.camera.height

@@ -1,0 +1,116 @@
+"""Side and back views of somebody whose front view was tracked (paper, Appendix C, non-frontal)."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+import numpy as np
+import torch
+
+from presence.errors import InputError
+from presence.structures import Camera, Portrait, Tracking
+from presence.tracking.consistency import consistent
+from presence.tracking.detection import LANDMARK_SETS, Detection
+from presence.tracking.evidence import visible_parts
+from presence.tracking.refinement.evidence import gather
+from presence.tracking.refinement.posing import FLIP, FrameStates, seen_by_camera, turned
+from presence.tracking.refinement.refiner import RefineOptions, Refiner
+from presence.tracking.refinement.stages import View
+from presence.tracking.video.tracker import FrameTracker
+
+Facing = Literal["left", "right", "back"]
+_DEGREES = {"left": -90.0, "right": 90.0, "back": 180.0}
+
+
+def track_turned(
+    tracker: FrameTracker,
+    portrait: Portrait,
+    front: Tracking,
+    facing: Facing,
+    options: RefineOptions | None = None,
+) -> Tracking:
+    """Tracks a side or back view, starting from the front view turned.
+
+    Shape and expression are the front view's. Of a side view, the face's landmarks are used where
+    a face is found; of a back view, the mask alone.
+
+    Args:
+        tracker: of the same body as `front`.
+        portrait: of the same framing; an alpha that leaves something out is the person's mask.
+        front: the front view's tracking.
+        facing: where in the picture the person looks; "back": away from the camera.
+        options: settings of the stages.
+
+    Raises:
+        InputError: the portrait's shape is not the front view's.
+    """
+    height, width = portrait.size
+    camera = front.camera
+    if abs(width * camera.height - height * camera.width) > 0.02 * height * camera.width:
+        raise InputError(
+            f"the {facing} view has {width} x {height} px, the front view {camera.width} x "
+            f"{camera.height}: both should have one shape"
+        )
+    fitter = tracker.fitter
+    start = FrameStates.from_params(seen_by_camera(fitter.body, front).unsqueeze())
+    start = turned(start, _DEGREES[facing])
+    camera = camera.resized(width, height)
+    image = (portrait.rgb.detach().cpu().clamp(0, 1) * 255).round().byte().permute(1, 2, 0)
+    pixels = np.ascontiguousarray(image.numpy())
+    seen = None if facing == "back" else _detected(tracker, pixels)
+    mask = _mask(tracker, portrait, pixels, seen or _expected(tracker, start, camera))
+    refiner = Refiner(fitter.body, fitter.landmarks, options)
+    view: View = "back" if facing == "back" else "side"
+    evidence = gather([seen], [mask], width, height)
+    found = refiner(start, evidence, float(camera.K[0, 0]), view=view)
+    parts = visible_parts(seen) if seen else dict.fromkeys(front.visibility, 0.0)
+    note = f"seen from {'behind' if facing == 'back' else 'the side'}, after the front view"
+    return dataclasses.replace(
+        at_origin(found, camera),
+        visibility=parts,
+        keypoints=dict(seen.keypoints) if seen else {},
+        notes=(note,),
+    )
+
+
+def at_origin(states: FrameStates, camera: Camera) -> Tracking:
+    """Returns one frame's tracking with the person at the world's origin.
+
+    Args:
+        states: of one frame.
+        camera: whose K and size are kept.
+    """
+    params = states.params()[0]
+    pose = torch.diag(torch.tensor([*FLIP, 1.0]))
+    pose[:3, 3] = torch.tensor(FLIP) * params.translation
+    body = params.replace(translation=torch.zeros(3))
+    return Tracking(body=body, camera=camera.replace(cam_from_world=pose))
+
+
+def _detected(tracker: FrameTracker, pixels: np.ndarray) -> Detection | None:
+    try:
+        return consistent(tracker.detector(pixels))
+    except InputError:
+        return None
+
+
+def _expected(tracker: FrameTracker, start: FrameStates, camera: Camera) -> Detection:
+    """What a detector would say if the start were right: where to look for the person's mask."""
+    fitter = tracker.fitter
+    at = at_origin(start, camera)
+    mesh = fitter.body(at.body)
+    points = {}
+    for name in LANDMARK_SETS[:2]:
+        px, _ = at.camera.project(fitter.landmarks.points(fitter.body, name, mesh))
+        points[name] = torch.cat([px, torch.ones_like(px[:, :1])], -1)
+    return Detection(camera.width, camera.height, points)
+
+
+def _mask(
+    tracker: FrameTracker, portrait: Portrait, pixels: np.ndarray, detection: Detection
+) -> np.ndarray:
+    given = portrait.alpha[0].detach().cpu()
+    if float((given < 0.5).float().mean()) > 0.01:
+        return given.numpy()
+    return tracker.segmenter.probability(pixels, detection)

@@ -1,0 +1,204 @@
+"""`FusedTracker`: every estimator that is at hand, chosen and fused by what the picture shows."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from presence.errors import AssetError
+from presence.estimation.available import STANDARD, missing_file
+from presence.interfaces import Estimator, Tracker
+from presence.registry import ESTIMATORS, TRACKERS
+from presence.structures import PartEstimate, PartModel, Portrait, Tracking
+from presence.tracking.conversion import tracking_of
+from presence.tracking.cues import enlarged
+from presence.tracking.detection import Detection
+from presence.tracking.evidence import visible_parts
+from presence.tracking.fusion import fuse
+from presence.tracking.gate import framing_of, sight_of
+from presence.tracking.placing import landmark_distance
+from presence.tracking.regimes import RegimeMap
+from presence.tracking.start_refining import StartRefiner
+from presence_plugins.trackers.mediapipe_tracker import MediaPipeTracker
+from presence_plugins.trackers.picture_run import OPEN, PictureRun
+
+Refine = Callable[[Portrait, Tracking, Detection, Mapping[str, PartModel]], Tracking]
+
+
+@TRACKERS.register()
+class FusedTracker(Tracker):
+    """Chooses an estimator for each part by what is seen, and fuses their results.
+
+    MediaPipe's detector sees the picture first and gives the cues; its fit stands in wherever
+    no other estimator can be had, so that without any file the result is `MediaPipeTracker`'s.
+    Orders and thresholds are those of the regime map. Every choice is in `Tracking.parts`.
+
+    Args:
+        body: the body model, built or by name.
+        landmarks: landmark map for that body; None for the body's own.
+        fov: degrees across the portrait's longer side that every camera is brought to (Eq. 18).
+        silhouette: how much the mask shapes the body in MediaPipe's fit.
+        estimators: name to config, None for `presence.estimation.available.STANDARD`; empty
+            leaves MediaPipe alone. A name is the one that the regime map uses.
+        regimes: file of the regime map, None for the one that ships with the project.
+        device: where the networks run.
+        refine: whether a start that others than MediaPipe contributed to is refined in the three
+            stages of the paper; MediaPipe's own fit has done that for itself.
+
+    Attributes:
+        refiner: takes the portrait with its mask, the start, the detection (px of the working
+            copy) and the parts' own models, and returns what is better.
+
+    Example:
+        >>> tracker = TRACKERS.build(dict(type="FusedTracker", estimators={}))
+        >>> tracker.fov
+        20.0
+    """
+
+    def __init__(
+        self,
+        *,
+        body: Any = "annyx",
+        landmarks: str | None = None,
+        fov: float = 20.0,
+        silhouette: float = 1.0,
+        estimators: Mapping[str, Mapping[str, Any]] | None = None,
+        regimes: str | None = None,
+        device: str = "cpu",
+        refine: bool = True,
+    ) -> None:
+        self.open = MediaPipeTracker(body=body, landmarks=landmarks, fov=fov, silhouette=silhouette)
+        self.body, self.fov, self.refine = self.open.body, fov, refine
+        self.regimes = RegimeMap.load(regimes)
+        self._configs = dict(STANDARD if estimators is None else estimators)
+        self._device = device
+        self._built: dict[str, Estimator] = {}
+        self._lost = {
+            (name, ""): reason
+            for name, config in self._configs.items()
+            if (reason := missing_file(config))
+        }
+
+    def __call__(self, portrait: Portrait) -> Tracking:
+        """Tracks one portrait [3 H W].
+
+        Raises:
+            InputError: nobody, or nothing usable, is in the picture.
+        """
+        return self.track(portrait)[1]
+
+    def track(self, portrait: Portrait) -> tuple[Portrait, Tracking]:
+        """Tracks one portrait and cuts the person out; see `MediaPipeTracker.track`."""
+        image, detection = self.open.detect(portrait)
+        cut_out = self.open.cut_out(portrait, image, detection)
+        run = self._run(cut_out, detection)
+        start = self._fused(run)
+        if run.is_open:
+            return cut_out, start
+        found = self._refined(cut_out, start, run)
+        away = self._away(found, enlarged(detection, portrait))
+        if away <= self.regimes.agree or run.tracking is None:
+            return cut_out, found
+        note = (
+            f"not used: the fused body lies {away:.1f}% of the person's height from the landmarks, "
+            f"{self.regimes.agree:.1f}% are allowed; mediapipe's fit stands in"
+        )
+        parts = {name: _quality(run, name, note) for name in start.parts}
+        notes = (*run.tracking.notes, *run.notes, note)
+        return cut_out, run.tracking.replace(parts=parts, notes=notes)
+
+    def _refined(self, portrait: Portrait, start: Tracking, run: PictureRun) -> Tracking:
+        if not self.refine:
+            return start
+        try:
+            return self.refiner(portrait, start, run.detection, run.models)
+        except AssetError as error:  # this body has no landmark map
+            return start.replace(notes=(*start.notes, f"not refined: {error}"))
+
+    def _away(self, tracking: Tracking, detection: Detection) -> float:
+        try:
+            landmarks = self.open.fitter.landmarks
+        except AssetError:  # nothing to compare with
+            return 0.0
+        return landmark_distance(self.body, landmarks, tracking, detection)
+
+    @functools.cached_property
+    def refiner(self) -> Refine:
+        """The paper's three stages, set up when they are first needed."""
+        return StartRefiner(self.body, self.open.fitter.landmarks, device=self._device)
+
+    @property
+    def detector(self) -> Any:
+        """MediaPipe's detector, for those who look at single frames."""
+        return self.open.detector
+
+    @property
+    def segmenter(self) -> Any:
+        """MediaPipe's segmenter."""
+        return self.open.segmenter
+
+    @property
+    def fitter(self) -> Any:
+        """The fit to MediaPipe's landmarks."""
+        return self.open.fitter
+
+    def segment(self, portrait: Portrait) -> torch.Tensor:
+        """Returns the person's soft mask [1 H W]; see `MediaPipeTracker.segment`."""
+        return self.open.segment(portrait)
+
+    def start(self, portrait: Portrait, detection: Detection) -> Tracking:
+        """Returns the fused start that a refinement takes.
+
+        Args:
+            portrait: with the person's alpha.
+            detection: of `MediaPipeTracker.detect`.
+
+        Raises:
+            InputError: nothing usable is in the picture.
+        """
+        return self._fused(self._run(portrait, detection))
+
+    def _run(self, portrait: Portrait, detection: Detection) -> PictureRun:
+        names = tuple(self._configs)
+        return PictureRun(
+            self.open, self.regimes, self.estimator, names, self._lost, portrait, detection
+        )
+
+    def _fused(self, run: PictureRun) -> Tracking:
+        detection = run.detection
+        choices = run.choices()
+        visibility = visible_parts(detection)
+        if run.is_open and run.tracking is not None:
+            fused = fuse(choices, run.found, self.body, own=run.found[OPEN])
+            return run.tracking.replace(parts=fused.parts, notes=(*run.tracking.notes, *run.notes))
+        framing = framing_of(sight_of(detection), self.regimes)[0]
+        fused = fuse(
+            choices,
+            run.found,
+            self.body,
+            framing=framing,
+            own=run.found.get(OPEN),
+            place=run.place(),
+        )
+        run.models = fused.models
+        fused = fused.replace(notes=(*detection.notes, *fused.notes, *run.notes))
+        return tracking_of(fused, self.body, visibility)
+
+    def estimator(self, name: str) -> Estimator:
+        """Returns an estimator, built when it is first needed.
+
+        Raises:
+            PresenceError: its file or a package is missing.
+        """
+        if name not in self._built:
+            self._built[name] = ESTIMATORS.build(self._configs[name], device=self._device)
+        return self._built[name]
+
+
+def _quality(run: PictureRun, part: str, reason: str) -> PartEstimate:
+    """Returns what MediaPipe's own estimate says of a part, with another reason."""
+    return dataclasses.replace(run.found[OPEN].parts[part], reason=reason)
