@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from presence.bodies import Body
 from presence.errors import PresenceError
 from presence.pipeline.player import check_fit
-from presence.realtime.binning import bin_gaussians
+from presence.realtime.binning import bin_gaussians, depth_range
 from presence.realtime.graphs import Recorded
 from presence.realtime.posing import BodyPoser, pose_points
 from presence.rendering.gsplat_renderer import gsplat_problem
@@ -54,6 +54,8 @@ class AnimationSession:
         headroom: room in the buffer over what the first frame needs.
         eps2d: variance added to the projected Gaussians, px^2.
         near: Gaussians nearer than this are dropped, metres.
+        tile: side of the squares that are composited together, px; small ones suit Gaussians of
+            a few pixels.
         graph: whether to record a CUDA graph.
 
     Raises:
@@ -73,6 +75,7 @@ class AnimationSession:
         headroom: float = 1.3,
         eps2d: float = 0.3,
         near: float = 0.01,
+        tile: Literal[8, 16] = 8,
         graph: bool = True,
     ) -> None:
         if avatar.device.type != "cuda":
@@ -85,7 +88,7 @@ class AnimationSession:
         if problem:
             raise PresenceError(f"gsplat cannot be used: {problem}")
         self.batch, self.eps2d, self.near = batch, eps2d, near
-        self.headroom, self.graph = headroom, graph
+        self.headroom, self.tile, self.graph = headroom, tile, graph
         self.height, self.width = int(camera.height), int(camera.width)
         self.avatar = _compact(avatar)
         self.poser = BodyPoser(body, avatar.body.betas)
@@ -175,10 +178,7 @@ class AnimationSession:
 
     def _depth_range(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the nearest and farthest depth [B] of the vertices, widened."""
-        forward, shift = self._view[:, 2, :3], self._view[:, 2, 3]
-        depth = torch.linalg.vecdot(rows[..., :3], forward[:, None]) + shift[:, None]
-        low = (depth.amin(1) - DEPTH_MARGIN).clamp_min(self.near)
-        return low, (depth.amax(1) + DEPTH_MARGIN).maximum(low + DEPTH_MARGIN)
+        return depth_range(rows, self._view, nearest=self.near, margin=DEPTH_MARGIN)
 
     def composite(
         self, means: Tensor, quaternions: Tensor, near: Tensor, far: Tensor
@@ -203,12 +203,15 @@ class AnimationSession:
         bins = bin_gaussians(
             centers[:, 0],
             radii[:, 0],
+            conics[:, 0],
+            self._opacities,
             depths[:, 0],
             near,
             far,
             height=self.height,
             width=self.width,
             capacity=self.capacity,
+            tile=self.tile,
         )
         rgb, alpha = rasterize_to_pixels(
             centers,
@@ -217,7 +220,7 @@ class AnimationSession:
             self._opacities[:, None],
             self.width,
             self.height,
-            16,
+            self.tile,
             bins.offsets[:, None],
             bins.ids,
             backgrounds=self._background,
