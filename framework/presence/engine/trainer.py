@@ -22,6 +22,7 @@ from presence.engine.distributed import Process, joined_process
 from presence.engine.seed import seed_everything
 from presence.engine.settings import TrainSettings
 from presence.errors import ConfigError
+from presence.models.attention import attention_kernels, resolve_attention
 
 _log = logging.getLogger(__name__)
 WEIGHTS = "weights.safetensors"
@@ -63,7 +64,16 @@ def _train(
     config: Any, settings: TrainSettings, process: Process, folder: Path, checkpoint: Path | None
 ) -> Path | None:
     runner = _build_runner(config, settings, process, folder)
-    with _shared_cores(runner.train_dataloader):
+    attention = resolve_attention(
+        settings.attention,
+        runner.bare_model,
+        process.device,
+        batch=settings.schedule.batch_size,
+        backward=True,
+    )
+    if attention != "torch":
+        _log.info("attention kernel: %s", attention)
+    with _shared_cores(runner.train_dataloader), attention_kernels(attention):
         runner.fit(checkpoint)
     if runner.iter < runner.max_iters:
         _log.warning(

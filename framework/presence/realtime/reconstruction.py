@@ -10,11 +10,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from presence.models.attention import AttentionChoice, attention_kernels, resolve_attention
 from presence.models.avatar_model import AvatarModel
-from presence.models.layers import TransformerBlock
-from presence.models.vit import ViTBlock
 from presence.realtime.compiling import CompileMode, compile_blocks
 from presence.realtime.graphs import Recorded
 from presence.realtime.heads import FusedHeads, unsuitable
@@ -22,7 +20,6 @@ from presence.realtime.linear_gelu import fuse_gelu
 from presence.structures import Avatar, BodyParams, Camera, Portrait
 
 _log = logging.getLogger(__name__)
-_TIMED = 10  # runs of each attention kernel when the fastest is chosen
 
 
 class ReconstructionSession:
@@ -41,6 +38,7 @@ class ReconstructionSession:
         compile: "max-autotune" searches for the fastest matrix products, which takes minutes.
         gelu: "tanh" computes GELU inside the matrix product before it, in its tanh form, whose
             error (5e-4) is of the size of bf16's; "exact" leaves it to a pass of its own.
+        attention: the attention kernel to prefer; "auto" takes the fastest.
         graph: whether to record a CUDA graph.
 
     Attributes:
@@ -56,6 +54,7 @@ class ReconstructionSession:
         *,
         compile: CompileMode = "default",
         gelu: Literal["exact", "tanh"] = "tanh",
+        attention: AttentionChoice = "auto",
         graph: bool = True,
     ) -> None:
         if portrait.device.type != "cuda":
@@ -67,7 +66,13 @@ class ReconstructionSession:
         self.portrait = portrait.map(_own)
         self.body, self.camera = body.map(_own), camera.map(_own)
         self.model = for_inference(model, compile=compile, gelu=gelu, notes=self.notes)
-        self.attention = self._fastest_attention()
+        self.attention = resolve_attention(
+            attention,
+            self.model,
+            portrait.device,
+            batch=portrait.batch_shape[0],
+            notes=self.notes,
+        )
         self._recorded = Recorded(self._reconstruct, graph=graph)
         self.notes.append(f"CUDA graph: {self._recorded.problem or 'yes'}")
 
@@ -91,38 +96,14 @@ class ReconstructionSession:
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """Sets precision and attention as they are while the session works."""
-        # The slower kernels stay allowed, for sequences that the chosen one cannot take.
-        order = [self.attention, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
         # A recorded graph must not read casts that autocast keeps outside of it.
         autocast = torch.autocast("cuda", dtype=torch.bfloat16, cache_enabled=False)
-        with torch.no_grad(), autocast, sdpa_kernel(order, set_priority=True):
+        with torch.no_grad(), autocast, attention_kernels(self.attention):
             yield
 
     def _reconstruct(self) -> Avatar:
         with self.running():
             return self.model.reconstruct(self.portrait, self.body, self.camera)
-
-    def _fastest_attention(self) -> SDPBackend:
-        """Times torch's attention kernels on a sequence like the model's."""
-        heads, width, tokens = 24, 64, 4097
-        for block in self.model.modules():
-            if isinstance(block, ViTBlock | TransformerBlock):
-                heads = block.attention.heads
-                width = block.attention.qkv.in_features // heads
-                break
-        q = torch.randn(1, heads, tokens, width, device="cuda", dtype=torch.bfloat16)
-        best, seconds = SDPBackend.FLASH_ATTENTION, float("inf")
-        for backend in (SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION):
-            try:
-                with torch.no_grad(), sdpa_kernel(backend):
-                    taken = _time_attention(q)
-            except RuntimeError as error:
-                self.notes.append(f"{backend.name}: not available ({str(error).splitlines()[0]})")
-                continue
-            self.notes.append(f"{backend.name}: {1e3 * taken:.3f} ms")
-            if taken < seconds:
-                best, seconds = backend, taken
-        return best
 
 
 def for_inference(
@@ -174,15 +155,3 @@ def _to_bf16(layer: nn.Module) -> None:
 
 def _own_parameters(layer: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     yield from list(layer.named_parameters(recurse=False))
-
-
-def _time_attention(q: Tensor) -> float:
-    start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    for _ in range(3):
-        nn.functional.scaled_dot_product_attention(q, q, q)
-    start.record()
-    for _ in range(_TIMED):
-        nn.functional.scaled_dot_product_attention(q, q, q)
-    stop.record()
-    stop.synchronize()
-    return start.elapsed_time(stop) / 1e3 / _TIMED
