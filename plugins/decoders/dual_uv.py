@@ -13,7 +13,13 @@ from torch import Tensor, nn
 from presence.errors import ConfigError
 from presence.geometry import matrix_to_quaternion, quaternion_multiply, vertex_normals
 from presence.interfaces import Body, Decoder
-from presence.models.layers import ConvBlock, TransformerBlock, sinusoids, two_layer_mlp
+from presence.models.layers import (
+    ConvBlock,
+    TransformerBlock,
+    joined_linear,
+    sinusoids,
+    two_layer_mlp,
+)
 from presence.projection import (
     NearbyColours,
     SurfaceMap,
@@ -242,7 +248,7 @@ class DualUVDecoder(Decoder):
     def _cells(self, features: UVFeatures) -> tuple[Tensor, Tensor | None]:
         """Positions, features and flags of both branches to cells [B C U U] and [B C s s]."""
         core = _flatten(features.core) + self.core_position
-        core = self.core_in(torch.cat([core, _flatten(features.core_seen)], -1))
+        core = joined_linear(self.core_in, core, _flatten(features.core_seen))
         if self.texel_rgb:
             texels = torch.cat(
                 [(features.texels - 0.5) * (features.texels_seen > 0), features.texels_seen], 1
@@ -251,7 +257,7 @@ class DualUVDecoder(Decoder):
         if not self.shell_size:
             return _unflatten(core), None
         shell = _flatten(features.shell) + self.shell_position
-        shell = self.shell_in(torch.cat([shell, _flatten(features.shell_seen)], -1))
+        shell = joined_linear(self.shell_in, shell, _flatten(features.shell_seen))
         return _unflatten(core), _unflatten(shell)
 
     def _attend(self, core: Tensor, shell: Tensor | None) -> Tensor:
