@@ -49,11 +49,8 @@ def _eager(model: Any, view: Any, device: torch.device, repeats: int) -> Iterato
     def timed(name: str, function: Callable, flops: float, moved: float) -> Stage:
         return Stage("reconstruct", name, measure(function, device, repeats=repeats), flops, moved)
 
-    def bodies() -> Any:
-        return model.canonical_mesh(body), model.pose_body(body)
-
-    canonical, mesh = bodies()
-    yield timed("bodies", bodies, 0.0, size_of([model.body, canonical, mesh]))
+    canonical, mesh = model.bodies(body)
+    yield timed("bodies", lambda: model.bodies(body), 0.0, size_of([model.body, canonical, mesh]))
     features = model.encoder(portrait)
     flops = count_flops(lambda: model.encoder(portrait))
     moved = size_of([model.encoder, portrait, features])
@@ -114,7 +111,7 @@ def _inner(
     from presence.realtime.graphs import Recorded
 
     portrait, body, camera = session.portrait, session.body, session.camera
-    canonical, mesh = fast.canonical_mesh(body), fast.pose_body(body)
+    canonical, mesh = fast.bodies(body)
     features = fast.encoder(portrait)
     stages = {"encode": lambda: fast.encoder(portrait)}
     if fast.decoder.needs == "uv":
@@ -124,7 +121,7 @@ def _inner(
     stages["decode"] = lambda: fast.decoder(
         features, canonical, body, camera, **also(fast, portrait, mesh)
     )
-    stages["bodies"] = lambda: (fast.canonical_mesh(body), fast.pose_body(body))
+    stages["bodies"] = lambda: fast.bodies(body)
     for name, function in stages.items():
         recorded = Recorded(function)
         timing = measure(recorded, device, repeats=repeats)

@@ -73,6 +73,7 @@ class ReconstructionSession:
             batch=portrait.batch_shape[0],
             notes=self.notes,
         )
+        self._beside = torch.cuda.Stream(portrait.device)
         self._recorded = Recorded(self._reconstruct, graph=graph)
         self.notes.append(f"CUDA graph: {self._recorded.problem or 'yes'}")
 
@@ -102,8 +103,15 @@ class ReconstructionSession:
             yield
 
     def _reconstruct(self) -> Avatar:
+        """`AvatarModel.reconstruct`, the bodies' many small kernels beside the encoder's."""
+        model, main = self.model, torch.cuda.current_stream()
+        self._beside.wait_stream(main)
         with self.running():
-            return self.model.reconstruct(self.portrait, self.body, self.camera)
+            with torch.cuda.stream(self._beside):
+                meshes = model.bodies(self.body)
+            features = model.encoder(self.portrait)
+            main.wait_stream(self._beside)
+            return model.build(features, *meshes, self.portrait, self.body, self.camera)
 
 
 def for_inference(
