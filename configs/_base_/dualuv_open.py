@@ -40,9 +40,11 @@ model = dict(
         probes=(-0.02, 0.0, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2),  # * metres
         carve=True,  # *
         resample=True,  # *
+        narrow=2.0,  # * standard deviations
         mask_ratio=0.5,
     ),
     renderer=dict(type="AutoRenderer"),
+    feedback=dict(steps=2),  # *
     reconstruction=dict(type="ReconstructionLoss", l1=2.0, lpips=0.5, mask=1.0, net="squeeze"),
     regularizers=[  # weights*: the paper's lambdas are not in its text
         dict(type="OffsetLoss", weight=1.0),

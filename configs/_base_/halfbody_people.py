@@ -4,7 +4,8 @@ data = dict(
         type="ProceduralPeopleDataset",
         split="train",
         size=512,
-        growing=[[0, 384], [700, 512]],
+        growing=[[0, 384], [900, 512]],
+        reuse=2,
         repose_probability=0.3,
     ),
     val=dict(

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 
+from presence.datasets import exchange_views
 from presence.interfaces import Body, SampleSource
 from presence.registry import DATASETS
 from presence.structures import TrainSample
@@ -37,6 +38,9 @@ class ProceduralPeopleDataset(SampleSource):
         repose_probability: share of pairs whose target has another pose and expression.
         background: "random", or "black", "grey", "white" for all.
         supersample: samples along a pixel's side.
+        reuse: training steps in a row that see the same people; every second time their two
+            views change places, where the second shows the face: making people costs as much
+            as learning from them.
         device: where samples asked for by index are made; they are returned on the CPU.
         options: further options of `ProceduralPeople`.
 
@@ -61,6 +65,7 @@ class ProceduralPeopleDataset(SampleSource):
         repose_probability: float = 0.0,
         background: Literal["random", "black", "grey", "white"] = "random",
         supersample: int = 2,
+        reuse: int = 1,
         device: str = "cpu",
         options: dict[str, Any] | None = None,
     ) -> None:
@@ -68,7 +73,8 @@ class ProceduralPeopleDataset(SampleSource):
         self.first_seed = FIRST_SEED[split] if first_seed is None else first_seed
         self.size = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
         self.growing = [(int(first), int(side)) for first, side in growing]
-        self.device = device
+        self.device, self.reuse = device, reuse
+        self._made: tuple[tuple, TrainSample] | None = None
         self._body = body
         self._options: dict[str, Any] = dict(
             framings=None if framings is None else dict(framings),
@@ -83,7 +89,7 @@ class ProceduralPeopleDataset(SampleSource):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves the generators out: another process builds its own."""
-        return {**self.__dict__, "_people": {}}
+        return {**self.__dict__, "_people": {}, "_made": None}
 
     def __len__(self) -> int:
         """Returns the number of subjects that can be asked for by index."""
@@ -110,7 +116,7 @@ class ProceduralPeopleDataset(SampleSource):
     ) -> TrainSample:
         """Makes the pairs of one training step on the device; no two steps share a person.
 
-        (Unless `finite` people have all been used.)
+        (Unless `finite` people have all been used, or `reuse` asks for it.)
 
         Args:
             step: number of the step, from 0; with the other arguments it fixes the seeds.
@@ -119,8 +125,21 @@ class ProceduralPeopleDataset(SampleSource):
             rank: of this process.
             world: number of processes.
         """
-        first = (step * world + rank) * batch_size
-        return self.span(first, batch_size, device or self.device, step=step)
+        turn, again = divmod(step, self.reuse)
+        first = (turn * world + rank) * batch_size
+        sample = self._remembered(first, batch_size, device or self.device, step)
+        return exchange_views(sample) if again % 2 else sample
+
+    def _remembered(
+        self, first: int, count: int, device: torch.device | str, step: int
+    ) -> TrainSample:
+        """`span`, which is not repeated while `reuse` asks for the same people."""
+        if self.reuse == 1:
+            return self.span(first, count, device, step=step)
+        key = (first, count, str(device), self._side(step))
+        if self._made is None or self._made[0] != key:
+            self._made = key, self.span(first, count, device, step=step)
+        return self._made[1]
 
     def span(
         self, first: int, count: int, device: torch.device | str, *, step: int = 0
@@ -135,11 +154,15 @@ class ProceduralPeopleDataset(SampleSource):
         """
         numbers = range(first, first + count)
         seeds = [self.first_seed + (n % self.num_subjects if self.finite else n) for n in numbers]
+        return self.people(device).generate(seeds, size=self._side(step))
+
+    def _side(self, step: int) -> tuple[int, int]:
+        """Returns the height and width of a step's pictures, px."""
         size = self.size
         for since, side in self.growing:
             if step >= since:
                 size = (side, side)
-        return self.people(device).generate(seeds, size=size)
+        return size
 
     def people(self, device: torch.device | str) -> ProceduralPeople:
         """Returns the generator for a device, built when first asked for."""

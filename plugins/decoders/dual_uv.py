@@ -25,6 +25,7 @@ from presence.projection import (
     SurfaceMap,
     carve,
     colours_at,
+    narrow,
     probe_mask,
 )
 from presence.registry import DECODERS
@@ -77,6 +78,8 @@ class DualUVDecoder(Decoder):
         resample: whether a seen Gaussian takes the portrait's colour where it ends up, not where
             its surface point is*: cloth that stands off the body keeps its pattern in place. Needs
             `texel_rgb`.
+        narrow: standard deviations that must fit between a Gaussian and the portrait's outline*,
+            see `presence.projection.narrow`; 0 leaves sizes as they are.
         max_offset: metres; offsets are soft-limited to it*.
     """
 
@@ -111,6 +114,7 @@ class DualUVDecoder(Decoder):
         probes: Sequence[float] = (),
         carve: bool = False,
         resample: bool = False,
+        narrow: float = 0.0,
         max_offset: float = 0.3,
     ) -> None:
         super().__init__()
@@ -134,7 +138,7 @@ class DualUVDecoder(Decoder):
         if texel_rgb:
             self.texel_in = nn.Linear(4 * self.patch**2, cell)
         self.probes, self.carve = tuple(probes), carve
-        self.complete, self.resample = complete, resample
+        self.complete, self.resample, self.narrow = complete, resample, narrow
         self.register_buffer("no_turn", torch.tensor([1.0, 0.0, 0.0, 0.0]), persistent=False)
         if self.probes:
             self.register_buffer("probed", _central_points(surface, core_size), persistent=False)
@@ -168,11 +172,13 @@ class DualUVDecoder(Decoder):
     ) -> Avatar:
         """Decodes UV features of a batch to avatars with one Gaussian a texel.
 
-        `portrait` and the `posed` body are read by `probes`, `carve` and `resample` alone.
+        Only `probes`, `carve`, `narrow` and `resample` read `portrait` and the `posed` body.
         """
-        looks = bool(self.probes) or self.carve or self.resample
-        if looks and (portrait is None or posed is None):
-            raise TypeError("probes, carve and resample need the portrait and the posed body")
+        again = self.carve or self.resample or self.narrow > 0
+        if (self.probes or again) and (portrait is None or posed is None):
+            raise TypeError(
+                "probes, carve, narrow and resample need the portrait and the posed body"
+            )
         features = self._drop_cells(features)
         core, shell = self._cells(features)
         if self.probes and portrait is not None and posed is not None:
@@ -183,7 +189,7 @@ class DualUVDecoder(Decoder):
         raw = self.heads(texels if copied is None else torch.cat([texels, copied], -1))
         avatar = Avatar(self._place(raw, canonical), body, camera, self.surface.binding)
         base = None if copied is None else copied[..., :3].float()
-        if (self.carve or self.resample) and portrait is not None and posed is not None:
+        if again and portrait is not None and posed is not None:
             avatar, base = self._look_again(avatar, base, features, portrait, posed)
         return self._colour(avatar, base)
 
@@ -214,13 +220,19 @@ class DualUVDecoder(Decoder):
         portrait: Portrait,
         posed: ProxyMesh,
     ) -> tuple[Avatar, Tensor | None]:
-        """Compares the placed Gaussians with the portrait: carves, and reads colours anew."""
+        """Compares the placed Gaussians with the portrait: its outline, and its colours anew."""
         means = avatar.pose(posed).means
-        if self.carve:
+        canonical = avatar.canonical
+        if self.carve or self.narrow:
             surface = avatar.binding.interpolate(posed.vertices)
+        if self.carve:
             left = carve(portrait.alpha, means, surface, avatar.camera)
-            opacities = avatar.canonical.opacities * left
-            avatar = avatar.replace(canonical=avatar.canonical.replace(opacities=opacities))
+            canonical = canonical.replace(opacities=canonical.opacities * left)
+        if self.narrow:
+            given = portrait.alpha, means, surface, avatar.camera
+            scales = narrow(canonical.scales, *given, self.narrow)
+            canonical = canonical.replace(scales=scales)
+        avatar = avatar.replace(canonical=canonical)
         if self.resample:
             base = self._base(features, colours_at(portrait, means, avatar.camera))
         return avatar, base

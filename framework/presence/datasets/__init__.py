@@ -1,6 +1,7 @@
 """The training scheme (paper 3.2, A.2): which views pair, how data sets mix, who validates."""
 
 from presence.datasets.crops import HeadWindows, crop_view
+from presence.datasets.exchange import exchange_views
 from presence.datasets.mixing import Interleaving
 from presence.datasets.multiview import (
     IdentityFolder,
@@ -22,6 +23,7 @@ __all__ = [
     "ViewFile",
     "allowed_pairs",
     "crop_view",
+    "exchange_views",
     "export_multiview",
     "export_source",
     "find_identities",

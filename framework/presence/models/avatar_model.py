@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from presence.errors import ConfigError
 from presence.interfaces import Body, Decoder, Encoder, GaussianRenderer, Projector
 from presence.losses import ReconstructionLoss, Regularizer
+from presence.models.feedback import ColourFeedback
 from presence.projection import blend_uv, build_surface
 from presence.registry import (
     BODIES,
@@ -49,6 +50,8 @@ class AvatarModel(BaseModel):
         renderer: Gaussians to pixels.
         reconstruction: image loss.
         regularizers: terms on the avatar alone.
+        feedback: corrects colours by the avatar's drawing, outside training; None leaves them as
+            decoded.
         data_preprocessor: mmengine's, moves batches to the device.
     """
 
@@ -62,6 +65,7 @@ class AvatarModel(BaseModel):
         *,
         reconstruction: ReconstructionLoss | None = None,
         regularizers: Sequence[Regularizer] = (),
+        feedback: ColourFeedback | None = None,
         data_preprocessor: nn.Module | None = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor)
@@ -69,6 +73,7 @@ class AvatarModel(BaseModel):
         self.renderer = renderer
         self.reconstruction = reconstruction or ReconstructionLoss(lpips=0.0)
         self.regularizers = nn.ModuleList(regularizers)
+        self.feedback = feedback
 
     @classmethod
     def from_config(cls, cfg: Mapping[str, Any]) -> AvatarModel:
@@ -76,7 +81,7 @@ class AvatarModel(BaseModel):
 
         Args:
             cfg: dict(body, map_size, rasterizer, encoder, projector, decoder, renderer,
-                reconstruction, regularizers); see docs/configs.md.
+                reconstruction, regularizers, feedback); see docs/configs.md.
 
         Raises:
             ConfigError: a component or option is unknown.
@@ -90,6 +95,7 @@ class AvatarModel(BaseModel):
         has_projector = cfg.get("projector") is not None
         projector = PROJECTORS.build(cfg["projector"], **built) if has_projector else None
         terms = cfg.get("regularizers", ())
+        feedback = cfg.get("feedback")
         return cls(
             body=body,
             encoder=encoder,
@@ -98,6 +104,7 @@ class AvatarModel(BaseModel):
             renderer=RENDERERS.build(cfg["renderer"], **built),
             reconstruction=LOSSES.build(cfg["reconstruction"], **built),
             regularizers=[LOSSES.build(term, **built) for term in terms],
+            feedback=None if feedback is None else ColourFeedback(**feedback),
         )
 
     def reconstruct(self, portrait: Portrait, body: BodyParams, camera: Camera) -> Avatar:
@@ -120,7 +127,8 @@ class AvatarModel(BaseModel):
         Args:
             body: [B].
         """
-        if self.decoder.needs != "uv" and "posed" not in self.decoder.also:
+        corrects = self.feedback is not None and not self.training
+        if not (corrects or self.decoder.needs == "uv" or "posed" in self.decoder.also):
             return self.canonical_mesh(body), None
         both = self.pose_body(cat([_at_rest(body), body]))  # many small steps, taken once
         count = body.batch_shape[0]
@@ -139,7 +147,12 @@ class AvatarModel(BaseModel):
         if self.decoder.needs == "uv":
             assert self.projector is not None, "a UV decoder needs a projector"
             features = self.projector(features, portrait, posed, camera)
-        return self.decoder(features, canonical, body, camera, **self._also(portrait, posed))
+        avatar = self.decoder(features, canonical, body, camera, **self._also(portrait, posed))
+        if self.feedback is None or self.training:
+            return avatar
+        assert posed is not None
+        with torch.autocast(avatar.device.type, enabled=False):
+            return self.feedback(avatar, portrait, posed, camera, self.renderer)
 
     def _also(self, portrait: Portrait, posed: ProxyMesh | None) -> dict[str, Any]:
         """What the decoder asks for besides features."""

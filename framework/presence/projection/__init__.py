@@ -3,7 +3,7 @@
 from presence.projection.blending import blend_uv
 from presence.projection.completion import NearbyColours, complete_colours, mirrored_points
 from presence.projection.dual_uv import DualUVProjector
-from presence.projection.silhouette import carve, colours_at, probe_mask
+from presence.projection.silhouette import carve, colours_at, narrow, probe_mask
 from presence.projection.surface import SurfaceMap, build_surface
 
 __all__ = [
@@ -16,5 +16,6 @@ __all__ = [
     "colours_at",
     "complete_colours",
     "mirrored_points",
+    "narrow",
     "probe_mask",
 ]

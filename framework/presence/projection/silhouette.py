@@ -72,10 +72,65 @@ def carve(alpha: Tensor, means: Tensor, surface_points: Tensor, camera: Camera) 
         camera: the portrait's, [B].
     """
     inside, known = mask_at(alpha, means, camera)
+    return 1 - known * _over_person(alpha, surface_points, camera) * (1 - inside)
+
+
+def narrow(
+    scales: Tensor,
+    alpha: Tensor,
+    means: Tensor,
+    surface_points: Tensor,
+    camera: Camera,
+    deviations: float,
+) -> Tensor:
+    """Keeps Gaussians near the portrait's outline from reaching across it.
+
+    Many thin tails beside an outline add up to an opaque rim. A Gaussian whose centre is d pixels
+    inside becomes at most d / `deviations` pixels wide; like `carve`, this leaves out those whose
+    surface point projects beside the person.
+
+    Args:
+        scales: [B N 3], metres.
+        alpha: [B 1 H W].
+        means: [B N 3] posed centres, metres.
+        surface_points: [B N 3] posed points that they are bound to, metres.
+        camera: the portrait's, [B].
+        deviations: standard deviations that must fit between a centre and the outline.
+
+    Returns:
+        [B N 3], at most `scales`.
+    """
     with torch.no_grad():
-        body_inside, body_known = mask_at(alpha, surface_points, camera)
-        applies = known * body_known * (body_inside > 0.5)
-    return 1 - applies * (1 - inside)
+        steps, known = mask_at(distance_inside(alpha, _NARROW_PX), means, camera)
+        _, depth = camera.project(means)
+        metres = depth.clamp_min(0) / camera.K[:, 0, 0, None]  # of one pixel at the centre
+        limit = steps.clamp_min(0.5) / deviations * metres
+        applies = known * _over_person(alpha, surface_points, camera) * (steps < _NARROW_PX - 0.5)
+        limit = torch.where(applies > 0, limit, torch.inf)
+    return torch.minimum(scales, limit[..., None])
+
+
+_NARROW_PX = 10  # farther inside, no Gaussian is wide enough to cross the outline
+
+
+def distance_inside(alpha: Tensor, reach: int) -> Tensor:
+    """Counts how often masks [B 1 H W] can be shrunk by a pixel, up to `reach` times.
+
+    That is the distance to the background along rows, columns and diagonals, px; the picture's
+    borders are no outline.
+    """
+    distance = torch.zeros_like(alpha)
+    for _ in range(reach):
+        distance = distance + alpha
+        alpha = -F.max_pool2d(-alpha, 3, stride=1, padding=1)
+    return distance
+
+
+@torch.no_grad()
+def _over_person(alpha: Tensor, surface_points: Tensor, camera: Camera) -> Tensor:
+    """Returns [B N] 1 where body points project onto the person, 0 beside and beyond."""
+    inside, known = mask_at(alpha, surface_points, camera)
+    return known * (inside > 0.5)
 
 
 def colours_at(portrait: Portrait, points: Tensor, camera: Camera) -> Tensor:
