@@ -29,7 +29,7 @@ def can_fuse(avatar: Avatar, mesh: ProxyMesh) -> bool:
         return False
     if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
         return False
-    return avatar.batch_shape in (mesh.batch_shape, ()) and _triton_there()
+    return avatar.batch_shape in (mesh.batch_shape, ()) and has_triton()
 
 
 def pose_fused(avatar: Avatar, mesh: ProxyMesh) -> Gaussians:
@@ -242,7 +242,8 @@ def load_kernels() -> ModuleType:
 
 
 @functools.cache
-def _triton_there() -> bool:
+def has_triton() -> bool:
+    """Whether the package `triton` is installed, which comes with PyTorch for CUDA."""
     import importlib.util
 
     return importlib.util.find_spec("triton") is not None
