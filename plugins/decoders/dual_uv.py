@@ -28,6 +28,7 @@ from presence.projection import (
     narrow,
     probe_mask,
 )
+from presence.realtime.heads_training import can_train_fused, train_heads
 from presence.registry import DECODERS
 from presence.structures import (
     Avatar,
@@ -368,8 +369,11 @@ class AttributeHeads(nn.Module):
     def forward(self, texels: Tensor) -> dict[str, Tensor]:
         """Maps texels [B N C] to raw attributes [B N ...].
 
-        Without gradients, on a CPU, texels go through in pieces whose hidden layer stays in cache.
+        Without gradients, on a CPU, texels go through in pieces whose hidden layer stays in cache;
+        with gradients, on a GPU under autocast, hidden layers are not stored either.
         """
+        if torch.is_grad_enabled() and can_train_fused(self.mlps, texels):
+            return train_heads(self.mlps, texels)
         if torch.is_grad_enabled() or texels.is_cuda:
             return {name: mlp(texels) for name, mlp in self.mlps.items()}
         pieces = texels.split(_CHUNK, dim=1)
