@@ -14,9 +14,9 @@ from presence.errors import ConfigError
 from presence.geometry import matrix_to_quaternion, quaternion_multiply, vertex_normals
 from presence.interfaces import Body, Decoder
 from presence.models.layers import (
+    AlignedLinear,
     ConvBlock,
     TransformerBlock,
-    joined_linear,
     sinusoids,
     two_layer_mlp,
 )
@@ -132,10 +132,10 @@ class DualUVDecoder(Decoder):
         self.core_position = nn.Parameter(
             _position_embedding(body, surface, core_size, frequencies, in_channels)
         )
-        self.core_in = nn.Linear(in_channels + 1, cell)
+        self.core_in = AlignedLinear(in_channels + 1, cell)
         if shell_size:
             self.shell_position = nn.Parameter(0.02 * torch.randn(shell_size**2, in_channels))
-            self.shell_in = nn.Linear(in_channels + 1, cell)
+            self.shell_in = AlignedLinear(in_channels + 1, cell)
         if texel_rgb:
             self.texel_in = nn.Linear(4 * self.patch**2, cell)
         self.probes, self.carve = tuple(probes), carve
@@ -261,7 +261,7 @@ class DualUVDecoder(Decoder):
     def _cells(self, features: UVFeatures) -> tuple[Tensor, Tensor | None]:
         """Positions, features and flags of both branches to cells [B C U U] and [B C s s]."""
         core = _flatten(features.core) + self.core_position
-        core = joined_linear(self.core_in, core, _flatten(features.core_seen))
+        core = self.core_in(torch.cat([core, _flatten(features.core_seen)], -1))
         if self.texel_rgb:
             texels = torch.cat(
                 [(features.texels - 0.5) * (features.texels_seen > 0), features.texels_seen], 1
@@ -270,7 +270,7 @@ class DualUVDecoder(Decoder):
         if not self.shell_size:
             return _unflatten(core), None
         shell = _flatten(features.shell) + self.shell_position
-        shell = joined_linear(self.shell_in, shell, _flatten(features.shell_seen))
+        shell = self.shell_in(torch.cat([shell, _flatten(features.shell_seen)], -1))
         return _unflatten(core), _unflatten(shell)
 
     def _attend(self, core: Tensor, shell: Tensor | None) -> Tensor:

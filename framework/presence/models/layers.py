@@ -30,6 +30,21 @@ class SelfAttention(nn.Module):
         return self.out(mixed.transpose(1, 2).flatten(2))
 
 
+class AlignedLinear(nn.Linear):
+    """A linear layer for any number of inputs, filled up with zeros to a multiple of 8.
+
+    Tensor cores read rows of 16 bytes, and products of other widths fall to slower kernels. Weights
+    are those of `nn.Linear`.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transforms [... C]."""
+        missing = -self.in_features % 8
+        if not missing:
+            return super().forward(x)
+        return F.linear(F.pad(x, (0, missing)), F.pad(self.weight, (0, missing)), self.bias)
+
+
 class TransformerBlock(nn.Module):
     """Pre-norm self-attention and MLP with learned residual scales.
 
@@ -75,29 +90,6 @@ class ConvBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Transforms maps [B C h w]."""
         return x + self.mlp(self.norm(self.depthwise(x)))
-
-
-def joined_linear(layer: nn.Linear, *pieces: Tensor, multiple: int = 8) -> Tensor:
-    """Applies a layer to tensors side by side, layer(cat(pieces)).
-
-    Zeros fill the channels up to a multiple of 8: tensor cores read rows of 16 bytes, and products
-    of other widths fall to slower kernels.
-
-    Args:
-        layer: of as many inputs as the pieces have channels together.
-        pieces: [... C] each.
-        multiple: what the channels are filled up to.
-
-    Example:
-        >>> layer = nn.Linear(5, 2)
-        >>> joined_linear(layer, torch.ones(1, 3), torch.ones(1, 2)).shape
-        torch.Size([1, 2])
-    """
-    missing = -layer.in_features % multiple
-    if not missing:
-        return layer(torch.cat(pieces, -1))
-    zeros = pieces[0].new_zeros(*pieces[0].shape[:-1], missing)
-    return F.linear(torch.cat([*pieces, zeros], -1), F.pad(layer.weight, (0, missing)), layer.bias)
 
 
 def sinusoids(values: Tensor, frequencies: int) -> Tensor:
