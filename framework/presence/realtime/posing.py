@@ -96,7 +96,8 @@ class _Carried(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
         back = torch.cat([torch.zeros_like(ctx.rows[..., :4]), conjugate(ctx.rows[..., 4:])], -1)
-        turned = _carry(*grads, back, ctx.avatar, True)
+        to_means, to_quaternions = grads
+        turned = _carry(to_means, to_quaternions, back, ctx.avatar, True)
         if not ctx.own:
             turned = turned[0].sum(0, keepdim=True), turned[1].sum(0, keepdim=True)
         return (*turned, None, None, None)

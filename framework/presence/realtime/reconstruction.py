@@ -17,7 +17,7 @@ from presence.realtime.compiling import CompileMode, compile_blocks
 from presence.realtime.graphs import Recorded
 from presence.realtime.heads import FusedHeads, unsuitable
 from presence.realtime.linear_gelu import fuse_gelu
-from presence.structures import Avatar, BodyParams, Camera, Portrait
+from presence.structures import Avatar, BodyParams, Camera, Portrait, ProxyMesh
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class ReconstructionSession:
     Works on a copy of the model that shares its weights, but keeps those of linear layers in
     bf16, as autocast would convert them at every call. Blocks that repeat are compiled once
     each, the attribute heads are fused, and everything from body parameters to the avatar is
-    recorded into one CUDA graph.
+    recorded into one CUDA graph; the model's `feedback` follows it.
 
     Args:
         model: on a CUDA device; its weights must not change while the session is used.
@@ -66,6 +66,8 @@ class ReconstructionSession:
         self.portrait = portrait.map(_own)
         self.body, self.camera = body.map(_own), camera.map(_own)
         self.model = for_inference(model, compile=compile, gelu=gelu, notes=self.notes)
+        # It draws with a renderer that may wait for the host, so it is left out of the graph.
+        self._feedback, self.model.feedback = self.model.feedback, None
         self.attention = resolve_attention(
             attention,
             self.model,
@@ -91,7 +93,10 @@ class ReconstructionSession:
             (self.camera.cam_from_world, camera.cam_from_world),
         ):
             own.copy_(given, non_blocking=True)
-        avatar = self._recorded()
+        avatar, posed = self._recorded()
+        if self._feedback is not None:
+            assert posed is not None
+            avatar = self._feedback(avatar, self.portrait, posed, self.camera, self.model.renderer)
         return avatar[0] if self._single else avatar
 
     @contextlib.contextmanager
@@ -102,8 +107,11 @@ class ReconstructionSession:
         with torch.no_grad(), autocast, attention_kernels(self.attention):
             yield
 
-    def _reconstruct(self) -> Avatar:
-        """`AvatarModel.reconstruct`, the bodies' many small kernels beside the encoder's."""
+    def _reconstruct(self) -> tuple[Avatar, ProxyMesh | None]:
+        """Returns the avatar before feedback, and the posed body.
+
+        The bodies' many small kernels run beside the encoder's.
+        """
         model, main = self.model, torch.cuda.current_stream()
         self._beside.wait_stream(main)
         with self.running():
@@ -111,7 +119,9 @@ class ReconstructionSession:
                 meshes = model.bodies(self.body)
             features = model.encoder(self.portrait)
             main.wait_stream(self._beside)
-            return model.build(features, *meshes, self.portrait, self.body, self.camera)
+            rest, posed = meshes
+            given = rest, posed, self.portrait, self.body, self.camera
+            return model.build(features, *given), posed
 
 
 def for_inference(
