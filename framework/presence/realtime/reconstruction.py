@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from presence.models.attention import AttentionChoice, attention_kernels, resolve_attention
 from presence.models.avatar_model import AvatarModel
+from presence.realtime.blocks import fuse_blocks
 from presence.realtime.compiling import CompileMode, compile_blocks
 from presence.realtime.graphs import Recorded
 from presence.realtime.heads import FusedHeads, unsuitable
@@ -153,6 +154,7 @@ def for_inference(
             _to_bf16(layer)
     if gelu == "tanh":
         notes.append(f"GELU inside matrix products (tanh form): {fuse_gelu(copied)} blocks")
+    notes.append(f"fused blocks: {fuse_blocks(copied)}")
     if compile != "none":
         # `compile_blocks` leaves float32 residual streams as they are: numbers do not change.
         count = compile_blocks(copied, mode=compile)
