@@ -11,7 +11,7 @@ from torch import Tensor
 from presence.bodies import Body
 from presence.errors import PresenceError
 from presence.pipeline.player import check_fit
-from presence.realtime.binning import bin_gaussians, depth_range
+from presence.realtime.binning import bin_gaussians, depth_range, pick_tile
 from presence.realtime.graphs import Recorded
 from presence.realtime.posing import BodyPoser, pose_points
 from presence.rendering.gsplat_renderer import gsplat_problem
@@ -54,8 +54,8 @@ class AnimationSession:
         headroom: room in the buffer over what the first frame needs.
         eps2d: variance added to the projected Gaussians, px^2.
         near: Gaussians nearer than this are dropped, metres.
-        tile: side of the squares that are composited together, px; small ones suit Gaussians of
-            a few pixels.
+        tile: side of the squares that are composited together, px; None takes 8, which suits
+            Gaussians of a few pixels, while depth keeps enough of a key's bits.
         graph: whether to record a CUDA graph.
 
     Raises:
@@ -75,7 +75,7 @@ class AnimationSession:
         headroom: float = 1.3,
         eps2d: float = 0.3,
         near: float = 0.01,
-        tile: Literal[8, 16] = 8,
+        tile: Literal[8, 16] | None = None,
         graph: bool = True,
     ) -> None:
         if avatar.device.type != "cuda":
@@ -88,8 +88,9 @@ class AnimationSession:
         if problem:
             raise PresenceError(f"gsplat cannot be used: {problem}")
         self.batch, self.eps2d, self.near = batch, eps2d, near
-        self.headroom, self.tile, self.graph = headroom, tile, graph
+        self.headroom, self.graph = headroom, graph
         self.height, self.width = int(camera.height), int(camera.width)
+        self.tile = tile or pick_tile(batch, self.height, self.width)
         self.avatar = _compact(avatar)
         self.poser = BodyPoser(body, avatar.body.betas)
         self._make_inputs(avatar, camera, background)

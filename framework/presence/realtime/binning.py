@@ -50,6 +50,17 @@ def depth_bits(images: int, tiles: int) -> int:
     return bits
 
 
+def pick_tile(images: int, height: int, width: int) -> int:
+    """Returns 8 px, or 16 px where so many small tiles would leave depth fewer than 16 bits.
+
+    Example:
+        >>> pick_tile(8, 512, 512), pick_tile(64, 1024, 1024)
+        (8, 16)
+    """
+    tiles = images * -(-width // 8) * (-(-height // 8) + 1)
+    return 8 if 32 - tiles.bit_length() >= 16 else 16
+
+
 def bin_gaussians(
     centers: Tensor,
     radii: Tensor,
