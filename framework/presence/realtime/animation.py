@@ -40,7 +40,7 @@ class AnimationSession:
     The body is posed by `BodyPoser`, the Gaussians by `pose_points`; gsplat's kernels project and
     composite them, and in between `bin_gaussians` sorts them into tiles in a buffer of fixed size
     (gsplat's own sorting waits for the host). The pictures are gsplat's, but for the order of
-    Gaussians whose depths differ by less than the range of depth over 2^18.
+    Gaussians whose depths differ by less than the range of depth over 2^16.
 
     The buffer is sized by the first frame. A frame that needs more lacks its last Gaussians; the
     session notices without waiting, and records anew with a larger buffer before a later call.
