@@ -13,6 +13,6 @@ _base_ = [
 
 # Sized for eight minutes on two H100: more iterations keep helping.
 schedule = dict(iterations=1350, batch_size=12, warmup=50, final_ratio=0.02)
-optimizer = dict(lr=7e-4)  # a small decoder and no pretrained encoder: above the paper's 1e-4
+optimizer = dict(lr=4e-4)  # a small decoder and no pretrained encoder: above the paper's 1e-4
 validation = dict(interval=0, subjects=32, batch_size=8, at_start=False)
 checkpoints = dict(interval=100, keep=2)

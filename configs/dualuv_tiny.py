@@ -39,6 +39,10 @@ optimizer = dict(lr=2e-3)
 ema = dict(decay=0.98)
 logging = dict(interval=25, pictures=150)
 validation = dict(
-    interval=300, subjects=8, batch_size=4, metrics=[dict(type="PSNR"), dict(type="SSIM")]
+    interval=300,
+    subjects=8,
+    batch_size=4,
+    metrics=[dict(type="PSNR"), dict(type="SSIM")],
+    test_metrics=[],
 )
 checkpoints = dict(interval=150, keep=2)

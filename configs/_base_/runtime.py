@@ -18,5 +18,17 @@ validation = dict(
     batch_size=4,
     at_start=True,
     background=1.0,
-    metrics=[dict(type="PSNR"), dict(type="SSIM"), dict(type="LPIPS", net="squeeze")],
+    metrics=[
+        dict(type="PSNR"),
+        dict(type="PSNROver", background=0.5),
+        dict(type="PSNROver", background=0.0),
+        dict(type="PSNRInside", margin=6),
+        dict(type="SSIM"),
+        dict(type="LPIPS", net="squeeze"),
+    ],
+    test_metrics=[  # of tools/test.py, not while training
+        dict(type="IdentitySimilarity"),
+        dict(type="LandmarkAgreement", part="face"),
+        dict(type="LandmarkAgreement", part="pose"),
+    ],
 )

@@ -60,6 +60,17 @@ def test_views_are_measured_separately(batch_size):
     assert result.subjects == 5
 
 
+def test_a_sample_without_a_second_view_has_no_novel_row():
+    class OneView(DimSource):
+        def __getitem__(self, index):
+            sample = super().__getitem__(index)
+            return sample.replace(target=sample.reference) if index == 1 else sample
+
+    result = evaluate(Exact(), OneView(3), 3, [PSNR()], batch_size=2)
+    views = [(row["subject"], row["view"]) for row in result.rows]
+    assert (1, "input") in views and (1, "novel") not in views and len(views) == 5
+
+
 def test_processes_share_the_samples():
     whole = evaluate(Exact(), DimSource(5), 5, [PSNR()])
     parts = [evaluate(Exact(), DimSource(5), 5, [PSNR()], rank=rank, world=2) for rank in (0, 1)]

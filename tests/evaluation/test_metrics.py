@@ -10,7 +10,19 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from presence.errors import ConfigError
-from presence.evaluation import LPIPS, compare_views, get_lpips, psnr, ssim, ssim_map, union_mask
+from presence.evaluation import (
+    LPIPS,
+    PSNR,
+    PSNRInside,
+    PSNROver,
+    compare_views,
+    erode,
+    get_lpips,
+    psnr,
+    ssim,
+    ssim_map,
+    union_mask,
+)
 from presence.evaluation.lpips_net import TRUNKS
 from presence.registry import METRICS
 from presence.structures import Portrait, Rendering
@@ -114,6 +126,50 @@ def test_union_mask_takes_either():
     first = torch.tensor([0.0, 0.6, 0.4, 1.0]).view(1, 1, 2, 2)
     second = torch.tensor([0.0, 0.0, 0.5, 1.0]).view(1, 1, 2, 2)
     assert union_mask(first, second).flatten().tolist() == [False, True, True, True]
+
+
+def _disc(size, radius, shift=0):
+    axis = torch.arange(size) - size / 2 + 0.5
+    return ((axis[:, None] ** 2 + (axis[None] - shift) ** 2) < radius**2).float()[None, None]
+
+
+def test_an_invented_rim_costs_its_distance_to_each_background():
+    truth, wide = _disc(40, 10), _disc(40, 12)
+    color = torch.tensor([0.1, 0.5, 0.8]).view(1, 3, 1, 1)
+    portrait = Portrait(color * truth, truth)
+    comparison = compare_views(Rendering(color * wide, wide, 0 * wide), portrait)
+    share = ((wide.sum() - truth.sum()) / wide.sum()).item()
+    for metric, grey in ((PSNR(), 1.0), (PSNROver(0.5), 0.5), (PSNROver(0.0), 0.0)):
+        error = share * sum((c - grey) ** 2 for c in (0.1, 0.5, 0.8)) / 3
+        assert metric.measure(comparison).item() == pytest.approx(-10 * math.log10(error), abs=1e-4)
+    assert PSNRInside().measure(comparison).isinf().all()  # the colour itself is right
+
+
+def test_inside_is_the_error_in_colour_whatever_the_outlines_and_the_background():
+    truth, moved = _disc(64, 20), _disc(64, 20, shift=5)
+    portrait = Portrait(0.5 * truth.expand(1, 3, -1, -1), truth)
+    rendering = Rendering(0.6 * moved.expand(1, 3, -1, -1), moved, 0 * moved)
+    for background in (0.0, 1.0):
+        comparison = compare_views(rendering, portrait, background=background)
+        assert PSNRInside().measure(comparison).item() == pytest.approx(20.0, abs=1e-4)
+        assert PSNR().measure(comparison).item() < 19
+    assert PSNRInside(margin=25).measure(comparison).isnan().all()
+
+
+def test_erosion_agrees_with_scipy():
+    from scipy.ndimage import binary_erosion
+
+    mask = torch.rand(2, 1, 60, 50, generator=torch.Generator().manual_seed(1)) < 0.995
+    expected = [binary_erosion(m[0], np.ones((7, 7)), border_value=True) for m in mask.numpy()]
+    np.testing.assert_array_equal(erode(mask, 3)[:, 0].numpy(), expected)
+    assert expected[0].any() and not expected[0].all()
+
+
+def test_backgrounds_have_names():
+    names = [PSNROver(grey).name for grey in (0.0, 0.5, 1.0, 0.25)]
+    assert names == ["psnr_black", "psnr_grey", "psnr_white", "psnr_grey25"]
+    with pytest.raises(ConfigError, match="background should be in 0..1, is 2"):
+        PSNROver(2)
 
 
 def _trunk_is_here() -> bool:

@@ -2,11 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from presence.projection import carve, colours_at, probe_mask
-from presence.projection.silhouette import sample_picture
+from presence.projection import carve, colours_at, narrow, probe_mask
+from presence.projection.silhouette import distance_inside, sample_picture
 from presence.structures import Camera, Portrait
 
 
@@ -73,3 +74,31 @@ def test_colours_are_free_of_the_background_beside_the_person(camera, half_mask)
     found = colours_at(portrait, torch.cat([point(-0.2), point(0.001), point(0.3)], 1), camera)[0]
     torch.testing.assert_close(found[:2, :3], torch.tensor([[0.8, 0.0, 0.0]] * 2))
     assert found[0, 3] == 1 and 0 < found[1, 3] < 1 and found[2, 3] == 0
+
+
+def test_the_distance_inside_is_the_chessboard_distance():
+    from scipy.ndimage import distance_transform_cdt
+
+    generator = torch.Generator().manual_seed(0)
+    mask = torch.rand(1, 1, 40, 40, generator=generator) > 0.02
+    mask[..., :, 0] = mask[..., 0, :] = mask[..., :, -1] = mask[..., -1, :] = True
+    ringed = np.pad(mask[0, 0].numpy(), 20, constant_values=True)  # borders are no outline
+    expected = distance_transform_cdt(ringed, "chessboard")[20:-20, 20:-20].clip(max=6)
+    distance = distance_inside(mask.float(), 6)[0, 0]
+    np.testing.assert_array_equal(distance.numpy(), expected)
+
+
+def test_gaussians_at_the_outline_keep_their_deviations_inside(camera, half_mask):
+    metres_a_pixel = 2 * 2 * math.tan(math.radians(15)) / 64
+    means = torch.cat([point(-(pixels - 0.5) * metres_a_pixel) for pixels in (1, 4, 20)], 1)
+    wide = torch.full((1, 3, 3), 6 * metres_a_pixel)
+    kept = narrow(wide, half_mask, means, means, camera, 2.0) / metres_a_pixel
+    assert kept[0, 0, 0].item() == pytest.approx(0.5, abs=0.01)  # two deviations: one pixel
+    assert kept[0, 1, 0].item() == pytest.approx(2.0, abs=0.01)
+    assert kept[0, 2, 0].item() == pytest.approx(6.0)  # far inside
+
+
+def test_a_misaligned_body_keeps_its_sizes(camera, half_mask):
+    outside = point(0.2)
+    wide = torch.full((1, 1, 3), 0.1)
+    assert narrow(wide, half_mask, point(-0.01), outside, camera, 2.0).equal(wide)

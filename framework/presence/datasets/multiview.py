@@ -132,18 +132,27 @@ def load_view(file: ViewFile, size: int, framing: Framing = "person") -> View:
 
 
 def _masked(file: ViewFile) -> Portrait:
+    if file.mask.is_file():
+        return masked_portrait(file.picture, file.mask)
     portrait = load_portrait(file.picture)
-    if not file.mask.is_file():
-        if has_cutout(portrait):
-            return portrait
+    if not has_cutout(portrait):
         raise InputError(f"{file.picture} has neither transparency nor a mask {file.mask.name}")
-    mask = load_portrait(file.mask).rgb.mean(0, keepdim=True)
-    if mask.shape[-2:] != portrait.size:
+    return portrait
+
+
+def masked_portrait(picture: Path, mask: Path) -> Portrait:
+    """Reads a picture with a mask of its own file, white where the person is.
+
+    Raises:
+        InputError: one of them cannot be read, or their sizes differ.
+    """
+    portrait, alpha = load_portrait(picture), load_portrait(mask).rgb.mean(0, keepdim=True)
+    if alpha.shape[-2:] != portrait.size:
         raise InputError(
-            f"{file.mask} has {mask.shape[-1]} x {mask.shape[-2]} pixels, "
+            f"{mask} has {alpha.shape[-1]} x {alpha.shape[-2]} pixels, "
             f"its picture {portrait.size[1]} x {portrait.size[0]}"
         )
-    return portrait.replace(alpha=mask)
+    return portrait.replace(alpha=alpha)
 
 
 def save_view(folder: Path, name: str, view: View, *, body_name: str) -> None:

@@ -1,8 +1,9 @@
-"""Who is trained on and who validates, from a hash of the identity's name alone."""
+"""Who is trained on, who validates and who is evaluated, from a hash of the name alone."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 Split = Literal["train", "val", "all"]
@@ -37,3 +38,32 @@ def in_share(identity: str, share: float) -> bool:
         True
     """
     return identity_number(identity, "share") < share * 2.0**63
+
+
+def seeded_choice(
+    names: Iterable[str], count: int | None, seed: int, group: Callable[[str], str] = str
+) -> list[str]:
+    """Returns `count` names of an evaluation set, the same ones on every machine.
+
+    Names are ordered by a hash; everybody's first comes before anybody's second, so that few
+    clips are of many people.
+
+    Args:
+        names: of clips or pictures, in any order.
+        count: how many; None for all of them.
+        seed: another seed is another list.
+        group: name to whom it is of.
+
+    Example:
+        >>> clips = [f"{who}/{k}" for who in "abc" for k in range(9)]
+        >>> sorted(name[0] for name in seeded_choice(clips, 3, 0, lambda name: name[0]))
+        ['a', 'b', 'c']
+    """
+    ordered = sorted(names, key=lambda name: (identity_number(name, f"evaluation {seed}"), name))
+    turns: dict[str, int] = {}
+    ranked = []
+    for name in ordered:
+        turn = turns[group(name)] = turns.get(group(name), -1) + 1
+        ranked.append((turn, name))
+    ranked.sort(key=lambda entry: entry[0])  # stable: within a turn, the order of the hashes
+    return [name for _, name in ranked[:count]]

@@ -105,7 +105,8 @@ class Validation:
         subjects: how many of the validation source's samples are used.
         batch_size: samples predicted at once.
         at_start: also measure before the first iteration.
-        metrics: configs of registered metrics.
+        metrics: configs of registered metrics, measured in training and by tools/test.py.
+        test_metrics: further ones that only tools/test.py measures, slower or with own files.
         background: grey level outside both masks.
     """
 
@@ -113,8 +114,24 @@ class Validation:
     subjects: int = 16
     batch_size: int = 4
     at_start: bool = True
-    metrics: tuple[Mapping[str, Any], ...] = (dict(type="PSNR"), dict(type="SSIM"))
+    metrics: tuple[Mapping[str, Any], ...] = (
+        dict(type="PSNR"),
+        dict(type="PSNROver", background=0.5),
+        dict(type="PSNROver", background=0.0),
+        dict(type="PSNRInside", margin=6),
+        dict(type="SSIM"),
+    )
+    test_metrics: tuple[Mapping[str, Any], ...] = (
+        dict(type="IdentitySimilarity"),
+        dict(type="LandmarkAgreement", part="face"),
+        dict(type="LandmarkAgreement", part="pose"),
+    )
     background: float = 1.0
+
+    @property
+    def protocol(self) -> tuple[Mapping[str, Any], ...]:
+        """All metrics of a test run, in the order of the table's columns."""
+        return (*self.metrics, *self.test_metrics)
 
 
 @dataclasses.dataclass(frozen=True)

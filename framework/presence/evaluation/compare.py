@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from presence.evaluation.metrics import Metric
-from presence.structures import Portrait, Rendering
+from presence.interfaces import Body
+from presence.structures import Portrait, ProxyMesh, Rendering, View
+
+if TYPE_CHECKING:
+    from presence.evaluation.metrics import Metric
+    from presence.evaluation.view_landmarks import ViewLandmarks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,19 +27,64 @@ class Comparison:
         prediction: [B 3 H W] rendering over the background.
         target: [B 3 H W] photograph over the background.
         mask: [B 1 H W] bool, the union of both masks.
+        rendering: what was compared, drawn over black (premultiplied).
+        portrait: the true picture.
+        view: the true picture with camera and body parameters, where these are known.
+        body: the body model of those parameters.
     """
 
     prediction: Tensor
     target: Tensor
     mask: Tensor
+    rendering: Rendering
+    portrait: Portrait
+    view: View | None = None
+    body: Body | None = None
 
     def measure(self, metrics: Sequence[Metric]) -> dict[str, Tensor]:
-        """Returns metric name to values [B]."""
-        return {m.name: m(self.prediction, self.target, self.mask) for m in metrics}
+        """Returns column name to values [B]; see `Metric.columns`."""
+        values: dict[str, Tensor] = {}
+        for metric in metrics:
+            measured = metric.measure(self)
+            values |= measured if isinstance(measured, dict) else {metric.name: measured}
+        return values
+
+    def over(self, background: float) -> Comparison:
+        """Returns the same comparison over another grey."""
+        return compare_views(self.rendering, self.portrait, background=background)
+
+    @property
+    def common(self) -> Tensor:
+        """Where both pictures show the person [B 1 H W], the intersection of both masks."""
+        return (self.rendering.alpha >= 0.5) & (self.portrait.alpha >= 0.5)
+
+    @functools.cached_property
+    def mesh(self) -> ProxyMesh:
+        """The body in the true view, posed once for all metrics.
+
+        Raises:
+            ValueError: the comparison was made without view or body.
+        """
+        if self.view is None or self.body is None:
+            raise ValueError("the comparison has no view with a body; see `compare_views`")
+        return self.body(self.view.body)
+
+    def landmarks(self, name: str) -> ViewLandmarks:
+        """Returns where the body model puts a landmark set in the true view."""
+        from presence.evaluation.view_landmarks import view_landmarks
+
+        mesh = self.mesh
+        assert self.view is not None and self.body is not None
+        return view_landmarks(self.body, mesh, self.view, name)
 
 
 def compare_views(
-    rendering: Rendering, portrait: Portrait, *, background: float = 1.0
+    rendering: Rendering,
+    portrait: Portrait,
+    *,
+    background: float = 1.0,
+    view: View | None = None,
+    body: Body | None = None,
 ) -> Comparison:
     """Prepares a rendering and the true picture for masked metrics.
 
@@ -44,6 +96,8 @@ def compare_views(
         rendering: batched, drawn over black (premultiplied).
         portrait: batched alike, same size.
         background: grey level; white by default, as most of the field reports.
+        view: the view of the portrait, for metrics that need to know where the person is.
+        body: the body model of the view's parameters.
     """
     mask = union_mask(rendering.alpha, portrait.alpha)
     grey = torch.full_like(portrait.rgb, background)
@@ -53,6 +107,10 @@ def compare_views(
         prediction=torch.where(mask, prediction, grey).clamp(0, 1),
         target=torch.where(mask, target, grey).clamp(0, 1),
         mask=mask,
+        rendering=rendering,
+        portrait=portrait,
+        view=view,
+        body=body,
     )
 
 
@@ -64,3 +122,19 @@ def composite(portrait: Portrait, background: float = 1.0) -> Tensor:
 def union_mask(first: Tensor, second: Tensor) -> Tensor:
     """Returns where either alpha [... 1 H W] is at least one half, as bool."""
     return (first >= 0.5) | (second >= 0.5)
+
+
+def erode(mask: Tensor, margin: int) -> Tensor:
+    """Takes away what lies within a margin of a mask's edge, in rows or columns.
+
+    The picture's own border is no edge: a person whom it cuts off continues there.
+
+    Args:
+        mask: [B 1 H W] bool.
+        margin: px.
+    """
+    outside = (~mask).float()
+    for size in ((2 * margin + 1, 1), (1, 2 * margin + 1)):
+        padding = (size[0] // 2, size[1] // 2)
+        outside = F.max_pool2d(outside, size, stride=1, padding=padding)
+    return outside == 0

@@ -12,6 +12,7 @@ from torch import nn
 
 from presence.evaluation.compare import compare_views
 from presence.evaluation.metrics import Metric
+from presence.interfaces import Body
 from presence.structures import TrainSample, stack
 
 # The two views of a sample by the name that tables give them.
@@ -23,8 +24,9 @@ class Evaluation:
     """What was measured.
 
     Attributes:
-        rows: one dict a subject and view: `subject`, `view` and the metrics.
-        labels: metric name to heading.
+        rows: one dict a subject and view: `subject`, `view` and the metrics' columns; samples
+            whose target is their reference have no novel view.
+        labels: column name to heading.
         missing: metric name to the reason why it was not computed.
     """
 
@@ -41,11 +43,14 @@ class Evaluation:
         means = {}
         for view in VIEWS:
             for name in self.labels:
-                values = [r[name] for r in self.rows if r["view"] == view and name in r]
-                values = [value for value in values if not math.isnan(value)]
-                if values:
+                if values := self.values(view, name):
                     means[f"{view}/{name}"] = sum(values) / len(values)
         return means
+
+    def values(self, view: str, name: str) -> list[float]:
+        """Returns a column's values in a view, without the rows where it has none."""
+        values = [row[name] for row in self.rows if row["view"] == view and name in row]
+        return [value for value in values if not math.isnan(value)]
 
     @property
     def subjects(self) -> int:
@@ -83,7 +88,8 @@ def evaluate(
         world: number of processes; their rows are gathered on all of them.
         on_batch: called with every sample and prediction, for pictures.
     """
-    missing = {m.name: reason for m in metrics if (reason := m.missing())}
+    body = getattr(model, "body", None)
+    missing = {m.name: reason for m in metrics if (reason := m.unsuited(body) or m.missing())}
     usable = [metric for metric in metrics if metric.name not in missing]
     indices = range(rank, min(subjects, len(source)), world)
     was_training = model.training
@@ -93,7 +99,7 @@ def evaluate(
         for batch in _batches(indices, batch_size):
             sample = stack([source[index] for index in batch]).to(device)
             prediction = _predict(model, sample, torch.device(device).type, precision)
-            rows += _measure(sample, prediction, usable, background, batch)
+            rows += _measure(sample, prediction, usable, background, batch, body)
             if on_batch is not None:
                 on_batch(sample, prediction)
     finally:
@@ -103,7 +109,8 @@ def evaluate(
 
         rows = [row for part in gather(rows) for row in part]
     rows.sort(key=lambda row: (row["index"], row["view"]))
-    return Evaluation(rows, {m.name: m.label for m in usable}, missing)
+    labels = {name: label for metric in usable for name, label in metric.columns.items()}
+    return Evaluation(rows, labels, missing)
 
 
 def _batches(indices: Sequence[int], batch_size: int) -> Iterator[list[int]]:
@@ -127,14 +134,28 @@ def _measure(
     metrics: Sequence[Metric],
     background: float,
     indices: Sequence[int],
+    body: Body | None,
 ) -> list[dict[str, Any]]:
     rows = []
+    single = _single_views(sample)
     for view, key in VIEWS.items():
-        portrait = getattr(sample, key).portrait
-        comparison = compare_views(prediction[key], portrait, background=background)
+        true = getattr(sample, key)
+        comparison = compare_views(
+            prediction[key], true.portrait, background=background, view=true, body=body
+        )
         values = {name: v.tolist() for name, v in comparison.measure(metrics).items()}
         for position, index in enumerate(indices):
+            if view == "novel" and single[position]:
+                continue
             subject = int(sample.subject[position])
             measured = {name: v[position] for name, v in values.items()}
             rows.append(dict(index=index, subject=subject, view=view, **measured))
     return rows
+
+
+def _single_views(sample: TrainSample) -> list[bool]:
+    """Says whose target is the reference itself: these have no novel view to be measured."""
+    first, second = sample.reference.portrait.rgb, sample.target.portrait.rgb
+    if first.shape != second.shape:
+        return [False] * len(first)
+    return (first == second).flatten(1).all(1).tolist()

@@ -10,7 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from presence.errors import ConfigError
+from presence.evaluation.compare import Comparison, erode
 from presence.evaluation.lpips_net import get_lpips
+from presence.interfaces import Body
 from presence.registry import METRICS
 
 _SMALLEST_LPIPS = 32  # px; below, the trunks' poolings have nothing left
@@ -29,8 +31,20 @@ class Metric(ABC):
     label: str
     higher_is_better: bool = True
 
+    @property
+    def columns(self) -> dict[str, str]:
+        """Name and heading of each value that `measure` returns; usually the metric's own alone.
+
+        A column that ends in `_failed` holds 1 or 0 and is shown as a count.
+        """
+        return {self.name: self.label}
+
     def missing(self) -> str | None:
         """Returns why the metric cannot be computed here, None if it can."""
+        return None
+
+    def unsuited(self, body: Body | None) -> str | None:
+        """Returns why it cannot be computed for models with this body, None if it can."""
         return None
 
     @abstractmethod
@@ -46,6 +60,13 @@ class Metric(ABC):
             [B]; NaN where a mask is empty.
         """
 
+    def measure(self, comparison: Comparison) -> Tensor | dict[str, Tensor]:
+        """Measures two views [B]; overridden by metrics that need more than two pictures.
+
+        Metrics of several columns return them by name.
+        """
+        return self(comparison.prediction, comparison.target, comparison.mask)
+
 
 @METRICS.register()
 class PSNR(Metric):
@@ -56,6 +77,53 @@ class PSNR(Metric):
     def __call__(self, prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
         """Measures a batch; see `Metric.__call__`."""
         return psnr(prediction, target, mask)
+
+
+@METRICS.register()
+class PSNROver(PSNR):
+    """PSNR of the same views over another grey, next to the headline's.
+
+    Where only one of both pictures shows the person, the error is the distance from the person's
+    colour to the background's: a number over one background alone says little about it.
+
+    Args:
+        background: grey level 0..1. 0.5 is named `psnr_grey`, 0 `psnr_black`, 1 `psnr_white`,
+            others by their level in percent.
+    """
+
+    def __init__(self, background: float = 0.5) -> None:
+        if not 0 <= background <= 1:
+            raise ConfigError(f"PSNROver: background should be in 0..1, is {background}")
+        word = {0.0: "black", 0.5: "grey", 1.0: "white"}.get(background)
+        word = word or f"grey{100 * background:g}"
+        self.background, self.name, self.label = background, f"psnr_{word}", f"PSNR {word} (dB)"
+
+    def measure(self, comparison: Comparison) -> Tensor:
+        """Measures two views [B], composited anew."""
+        other = comparison.over(self.background)
+        return self(other.prediction, other.target, other.mask)
+
+
+@METRICS.register()
+class PSNRInside(PSNR):
+    """PSNR where both pictures show the person, away from both outlines.
+
+    What is left is the error in colour: wrong outlines do not count here, while the background
+    counts in no place. NaN where the masks have no such common inside.
+
+    Args:
+        margin: px by which the intersection of the masks is eroded.
+    """
+
+    name, label = "psnr_inside", "PSNR inside (dB)"
+
+    def __init__(self, margin: int = 6) -> None:
+        self.margin = margin
+
+    def measure(self, comparison: Comparison) -> Tensor:
+        """Measures two views [B]."""
+        inside = erode(comparison.common, self.margin)
+        return self(comparison.prediction, comparison.target, inside)
 
 
 @METRICS.register()

@@ -153,7 +153,7 @@ def _measure(
             model,
             source,
             len(source),
-            [METRICS.build(metric) for metric in settings.validation.metrics],
+            [METRICS.build(metric) for metric in settings.validation.protocol],
             batch_size=settings.validation.batch_size,
             device=device,
             precision=settings.precision,

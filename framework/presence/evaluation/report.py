@@ -10,7 +10,7 @@ from typing import Any
 
 from presence.evaluation.evaluator import VIEWS, Evaluation
 
-_DIGITS = {"psnr": 2}  # decibels; the others are shares of one
+_DECIBELS = 2  # digits of what is called psnr; shares of one have four
 
 
 def markdown_table(evaluations: Mapping[str, Evaluation]) -> str:
@@ -33,12 +33,14 @@ def markdown_table(evaluations: Mapping[str, Evaluation]) -> str:
     heads = ["method", "subjects", *(f"{view} {labels[name]}" for view, name in columns)]
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for method, evaluation in evaluations.items():
-        means = evaluation.means
-        cells = [_cell(means.get(f"{view}/{name}"), name) for view, name in columns]
+        cells = [_cell(evaluation.values(view, name), name) for view, name in columns]
         lines.append("| " + " | ".join([method, str(evaluation.subjects), *cells]) + " |")
     reasons = {n: r for e in evaluations.values() for n, r in e.missing.items()}
     if reasons:
-        lines += ["", *(f"Not computed: {name}: {reason}." for name, reason in reasons.items())]
+        lines += [
+            "",
+            *(f"Not computed: {name}: {reason.rstrip('.')}." for name, reason in reasons.items()),
+        ]
     return "\n".join(lines)
 
 
@@ -66,8 +68,13 @@ def write_json(path: str | Path, evaluations: Mapping[str, Evaluation], **about:
     return Path(path)
 
 
-def _cell(value: float | None, name: str) -> str:
-    return "-" if value is None else f"{value:.{_DIGITS.get(name, 4)}f}"
+def _cell(values: list[float], name: str) -> str:
+    if not values:
+        return "-"
+    if name.endswith("_failed"):
+        return f"{sum(values):.0f} of {len(values)}"
+    digits = _DECIBELS if name.startswith("psnr") else 4
+    return f"{sum(values) / len(values):.{digits}f}"
 
 
 def _finite(value: Any) -> Any:

@@ -6,7 +6,7 @@ import errno
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -96,6 +96,41 @@ def read_video(path: str | Path) -> tuple[Iterator[np.ndarray], float, tuple[int
     width, height = meta["size"]
     frames = (np.frombuffer(raw, np.uint8).reshape(height, width, 3) for raw in reader)
     return frames, float(meta["fps"]), (height, width)
+
+
+def count_frames(path: str | Path) -> int:
+    """Counts a video's frames without decoding them.
+
+    Raises:
+        InputError: not a video.
+    """
+    import imageio_ffmpeg
+
+    if not Path(path).is_file():
+        raise InputError(f"video {path} does not exist")
+    try:
+        return int(imageio_ffmpeg.count_frames_and_secs(str(path))[0])
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"{path} is not a video that can be read") from error
+
+
+def read_frames(path: str | Path, indices: Sequence[int]) -> list[np.ndarray]:
+    """Reads single frames [H W 3] (bytes) of a video, decoding no further than the last one.
+
+    Raises:
+        InputError: not a video, or it is shorter; the message says by how much.
+    """
+    frames, _, _ = read_video(path)
+    found: dict[int, np.ndarray] = {}
+    count = 0
+    for count, frame in enumerate(frames, 1):
+        if count - 1 in indices:
+            found[count - 1] = frame
+        if count > max(indices):
+            break
+    if len(found) < len(set(indices)):
+        raise InputError(f"video {path} has {count} frames, not {max(indices) + 1}")
+    return [found[index] for index in indices]
 
 
 class _Encoder:

@@ -15,7 +15,7 @@ from torch import Tensor
 from presence.errors import AssetError, ConfigError, InputError, PresenceError, did_you_mean
 from presence.io.atomic import atomic_folder, write_text
 from presence.io.avatar import save_avatar
-from presence.io.images import has_cutout, load_portrait, save_png
+from presence.io.images import load_portrait, save_png
 from presence.io.video import write_video
 from presence.pipeline import report as reports
 from presence.pipeline.framing import Window, frame_portrait
@@ -23,6 +23,7 @@ from presence.pipeline.player import AvatarPlayer, resolve_device
 from presence.pipeline.timing import StageClock
 from presence.pipeline.views import plan_cameras
 from presence.structures import Portrait, Rendering, Tracking, stack
+from presence.tracking.cut_out import track_cut_out
 
 _log = logging.getLogger(__name__)
 STAGES = {"encoder": "encode", "projector": "project", "decoder": "decode"}
@@ -182,19 +183,7 @@ class Reconstructor:
         A mask that came with the picture (transparency) is kept. A tracker that only implements
         `Tracker` gives no mask, so then the picture has to bring one.
         """
-        if hasattr(self.tracker, "track"):
-            tracked, tracking = self.tracker.track(portrait)
-        else:
-            tracked, tracking = portrait, self.tracker(portrait)
-        if has_cutout(portrait):
-            tracked = tracked.replace(alpha=portrait.alpha)
-            note = "the mask is the picture's own transparency"
-            tracking = tracking.replace(notes=(*tracking.notes, note))
-        elif not has_cutout(tracked):
-            raise InputError(
-                f"tracker {type(self.tracker).__name__} gives no mask: "
-                "use a picture whose background is transparent"
-            )
+        tracked, tracking = track_cut_out(self.tracker, portrait)
         for note in tracking.notes:
             _log.info("tracker: %s", note)
         return tracked, tracking

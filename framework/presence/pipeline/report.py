@@ -21,6 +21,7 @@ def picture_metrics(rendering: Rendering, portrait: Portrait) -> dict[str, Any]:
     """Measures PSNR, SSIM and LPIPS (squeeze) of the person, over white, inside the mask.
 
     The mask is the union of both alphas, as everywhere in this project (`compare_views`).
+    `psnr_grey` and `psnr_black` are over those instead, `psnr_inside` is away from both outlines.
     `psnr_portrait` is the PSNR inside the portrait's own mask alone, where nothing that the
     rendering adds beside the person counts.
 
@@ -32,13 +33,14 @@ def picture_metrics(rendering: Rendering, portrait: Portrait) -> dict[str, Any]:
         Metric name to value; a metric that cannot be computed here is None, with the reason
         under `missing`.
     """
-    from presence.evaluation import LPIPS, PSNR, SSIM, compare_views
+    from presence.evaluation import LPIPS, PSNR, SSIM, PSNRInside, PSNROver, compare_views
     from presence.evaluation.metrics import psnr
 
     comparison = compare_views(rendering.unsqueeze(), portrait.unsqueeze())
     values: dict[str, Any] = {}
     missing: dict[str, str] = {}
-    for metric in (PSNR(), SSIM(), LPIPS("squeeze")):
+    backgrounds = PSNROver(0.5), PSNROver(0.0)
+    for metric in (PSNR(), *backgrounds, PSNRInside(), SSIM(), LPIPS("squeeze")):
         reason = metric.missing()
         if reason:
             values[metric.name], missing[metric.name] = None, reason

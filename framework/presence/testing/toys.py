@@ -9,12 +9,15 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from presence.engine.seed import mix
-from presence.registry import DATASETS, MODELS
+from presence.errors import InputError
+from presence.interfaces import Tracker
+from presence.registry import DATASETS, MODELS, TRACKERS
 from presence.structures import (
     BodyParams,
     Camera,
     Portrait,
     Rendering,
+    Tracking,
     TrainSample,
     View,
     stack,
@@ -78,6 +81,40 @@ class ToyPeople:
         first = (step * world + rank) * batch_size
         seeds = [mix(first + i) % 2**31 for i in range(batch_size)]
         return stack([toy_sample(seed, self.size) for seed in seeds]).to(device)
+
+
+@TRACKERS.register()
+class ToyTracker(Tracker):
+    """Takes whatever differs from the picture's corner for the person, and its colour for a shape.
+
+    The first three shape coefficients are the person's mean colour.
+    """
+
+    def __call__(self, portrait: Portrait) -> Tracking:
+        """Tracks one portrait; see `track`."""
+        return self.track(portrait)[1]
+
+    def track(self, portrait: Portrait) -> tuple[Portrait, Tracking]:
+        """Returns the cut-out and the tracking.
+
+        Raises:
+            InputError: the picture has one colour.
+        """
+        away = (portrait.rgb - portrait.rgb[:, :1, :1]).abs().amax(0)
+        alpha = (away > 0.15).float()
+        if not alpha.any():
+            raise InputError("nobody was found in the picture")
+        color = portrait.rgb[:, alpha > 0].mean(-1)
+        body = BodyParams(
+            torch.cat([color, color.new_zeros(1)]),
+            torch.zeros(2),
+            torch.zeros(55, 3),
+            torch.zeros(3),
+        )
+        height, width = portrait.size
+        eye, target = torch.tensor([0.0, 0.0, 2.0]), torch.zeros(3)
+        camera = Camera.look_at(eye, target, 0.5, width, height)
+        return portrait.replace(alpha=alpha[None]), Tracking(body, camera)
 
 
 @MODELS.register()
@@ -153,6 +190,7 @@ def toy_config(**changes: Any) -> dict[str, Any]:
 __all__ = [
     "ToyAvatarModel",
     "ToyPeople",
+    "ToyTracker",
     "toy_camera",
     "toy_config",
     "toy_sample",

@@ -14,7 +14,7 @@ EMBEDDING = 512
 class IResNet(nn.Module):
     """ArcFace's residual network: a 112 x 112 face to 512 numbers, not normalised.
 
-    Names of weights are those of the released files.
+    Names of weights are those of the released files (insightface's arcface_torch).
 
     Args:
         depths: blocks of the four stages.
