@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from presence.profiling.blocks import block_stages
 from presence.profiling.counting import count_flops, memory_peak, size_of
 from presence.profiling.report import Stage
 from presence.profiling.scene import also, some_sample
@@ -16,7 +17,9 @@ from presence.profiling.timing import measure
 def reconstruct_stages(
     model: Any, *, size: int, device: torch.device, repeats: int, compile: str, say: Callable
 ) -> Iterator[Stage]:
-    """Yields encode, project, decode and the whole, batch 1; on CUDA also as a session.
+    """Yields encode, project, decode, the whole, and blocks' kernels alone; on CUDA also a session.
+
+    The batch is 1.
 
     Args:
         model: `AvatarModel`.
@@ -33,6 +36,11 @@ def reconstruct_stages(
         for stage in _eager(model, view, device, repeats):
             work[stage.name] = stage.flops
             yield stage
+
+        def whole() -> Any:
+            return model.reconstruct(view.portrait, view.body, view.camera)
+
+        yield from block_stages("reconstruct", model, whole, device, repeats)
     if device.type != "cuda":
         return
     flops = work["encode"] + work["decode"]
