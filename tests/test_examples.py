@@ -1,4 +1,4 @@
-"""The examples in docstrings of the engine, the metrics and what tools share."""
+"""The examples in docstrings of engine, metrics, benchmarks and what tools share."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pkgutil
 
 import pytest
 
+import presence.benchmark
 import presence.engine
 import presence.evaluation
 
@@ -17,7 +18,7 @@ MODULES = [
     "presence.registry",
     *(
         module.name
-        for package in (presence.engine, presence.evaluation)
+        for package in (presence.benchmark, presence.engine, presence.evaluation)
         for module in pkgutil.walk_packages(package.__path__, package.__name__ + ".")
     ),
 ]

@@ -34,6 +34,7 @@ _BUILTIN = (
     "presence.rendering",
     "presence.losses",
     "presence.evaluation",
+    "presence.benchmark",
     "presence.models",
 )
 

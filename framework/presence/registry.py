@@ -134,6 +134,7 @@ LOSSES = Registry("loss")
 MODELS = Registry("model", parent=mmengine_registry.MODELS)
 DATASETS = Registry("dataset", parent=mmengine_registry.DATASETS)
 METRICS = Registry("metric", parent=mmengine_registry.METRICS)
+BENCHMARKS = Registry("benchmark")
 HOOKS = Registry("hook", parent=mmengine_registry.HOOKS)
 
 ALL: dict[str, Registry] = {
@@ -151,6 +152,7 @@ ALL: dict[str, Registry] = {
         MODELS,
         DATASETS,
         METRICS,
+        BENCHMARKS,
         HOOKS,
     )
 }

@@ -1,0 +1,197 @@
+"""Small plots as SVG text: points with names, and lines; no package draws them.
+
+Colours are CSS variables of the page (`--series-N`, `--line`, `--text`), so that plots follow its
+light and dark themes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import math
+from collections.abc import Sequence
+
+SERIES = 10  # colours that the page defines
+_WIDTH, _HEIGHT = 420, 300
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 30, 44
+
+
+@dataclasses.dataclass(frozen=True)
+class Series:
+    """Points of one method.
+
+    Attributes:
+        name: shown beside the last point.
+        points: (x, y); joined by a line if there are several.
+        color: number of the colour.
+    """
+
+    name: str
+    points: Sequence[tuple[float, float]]
+    color: int = 0
+
+
+def plot(
+    series: Sequence[Series], *, title: str, x_label: str, y_label: str, log_x: bool = False
+) -> str:
+    """Draws series into one SVG element; an empty string where there is nothing to draw.
+
+    Args:
+        series: with finite points; on a logarithmic axis those at 0 or below are left out.
+        title: heading.
+        x_label: of the horizontal axis.
+        y_label: of the vertical axis.
+        log_x: whether the horizontal axis is logarithmic.
+
+    Example:
+        >>> plot([Series("a", [(1, 2)])], title="t", x_label="x", y_label="y").startswith("<svg")
+        True
+    """
+    kept = [dataclasses.replace(s, points=_drawable(s.points, log_x)) for s in series]
+    kept = [s for s in kept if s.points]
+    if not kept:
+        return ""
+    xs = [x for s in kept for x, _ in s.points]
+    ys = [y for s in kept for _, y in s.points]
+    across = _Axis.over(xs, _LEFT, _WIDTH - _RIGHT, log=log_x, room=0.14)
+    up = _Axis.over(ys, _HEIGHT - _BOTTOM, _TOP, room=0.08)
+    parts = [*_frame(across, up, title, x_label, y_label)]
+    taken = [_around(across.at(x), up.at(y)) for one in kept for x, y in one.points]
+    for one in kept:
+        parts += _draw(one, across, up)
+    for one in kept:  # names last, over the lines
+        parts.append(_name(one.name, across.at(one.points[-1][0]), up.at(one.points[-1][1]), taken))
+    body = "".join(parts)
+    return (
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{html.escape(title)}">'
+        f"{body}</svg>"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Axis:
+    """Values to pixels."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    log: bool
+
+    @classmethod
+    def over(
+        cls, values: Sequence[float], start: float, end: float, *, log: bool = False, room: float
+    ) -> _Axis:
+        """An axis with some room around the values."""
+        scaled = [math.log10(v) for v in values] if log else list(values)
+        low, high = min(scaled), max(scaled)
+        margin = room * (high - low) or max(abs(high) * 0.1, 0.1)
+        return cls(low - margin, high + margin, start, end, log)
+
+    def at(self, value: float) -> float:
+        """The pixel of a value."""
+        scaled = math.log10(value) if self.log else value
+        return self.start + (scaled - self.low) / (self.high - self.low) * (self.end - self.start)
+
+    def ticks(self) -> list[float]:
+        """Round values inside the axis."""
+        if self.log:
+            low, high = 10**self.low, 10**self.high
+            exponents = range(math.floor(self.low), math.ceil(self.high) + 1)
+            steps = (1, 2, 5) if self.high - self.low < 2 else (1,)
+            return [s * 10.0**e for e in exponents for s in steps if low <= s * 10.0**e <= high]
+        step = _round_step((self.high - self.low) / 4)
+        first = math.ceil(self.low / step)
+        return [step * n for n in range(first, math.floor(self.high / step) + 1)]
+
+
+def _round_step(rough: float) -> float:
+    power = 10.0 ** math.floor(math.log10(rough))
+    return next(power * s for s in (1, 2, 2.5, 5, 10) if power * s >= rough * 0.999)
+
+
+def _drawable(points: Sequence[tuple[float, float]], log_x: bool) -> list[tuple[float, float]]:
+    finite = [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
+    return sorted((x, y) for x, y in finite if x > 0 or not log_x)
+
+
+def _frame(across: _Axis, up: _Axis, title: str, x_label: str, y_label: str) -> list[str]:
+    base, right = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
+    parts = [_text(title, _LEFT, 18, "plot-title", "start")]
+    for value in up.ticks():
+        y = up.at(value)
+        parts.append(_line(_LEFT, y, right, y, "grid"))
+        parts.append(_text(f"{value:.4g}", _LEFT - 6, y + 4, "tick", "end"))
+    for value in across.ticks():
+        x = across.at(value)
+        parts.append(_line(x, base, x, base + 4, "axis"))
+        parts.append(_text(_short(value), x, base + 17, "tick"))
+    parts.append(_line(_LEFT, base, right, base, "axis"))
+    parts.append(_text(x_label, (_LEFT + right) / 2, _HEIGHT - 8, "label"))
+    turn = f' transform="translate(13 {(_TOP + base) / 2}) rotate(-90)"'
+    parts.append(_text(y_label, 0, 0, "label", "middle", turn))
+    return parts
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
+    return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
+
+
+def _text(text: str, x: float, y: float, kind: str, anchor: str = "middle", more: str = "") -> str:
+    place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
+    return f'<text class="{kind}" {place}{more}>{html.escape(text)}</text>'
+
+
+def _draw(one: Series, across: _Axis, up: _Axis) -> list[str]:
+    color = f"var(--series-{one.color % SERIES})"
+    pixels = [(across.at(x), up.at(y)) for x, y in one.points]
+    parts = []
+    if len(pixels) > 1:
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in pixels)
+        parts.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>')
+    for (x, y), values in zip(pixels, one.points):
+        tip = f"<title>{html.escape(one.name)}: {values[0]:.4g}, {values[1]:.4g}</title>"
+        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{color}">{tip}</circle>')
+    return parts
+
+
+_Box = tuple[float, float, float, float]  # left, top, right, bottom
+
+
+def _around(x: float, y: float) -> _Box:
+    """What a point covers."""
+    return x - 5, y - 5, x + 5, y + 5
+
+
+def _name(name: str, x: float, y: float, taken: list[_Box]) -> str:
+    """A series' name near its last point, where it covers neither points nor other names."""
+    width = 6.8 * len(name)
+    places = [
+        (left, y + 4 + sign * 11 * step, left + (0 if left > x else width))
+        for step in range(12)
+        for sign in (1, -1)
+        for left in (x + 8, x - 8 - width)
+    ]
+    boxes = [(left, row - 9, left + width, row + 2) for left, row, _ in places]
+    inside = [
+        position
+        for position, box in enumerate(boxes)
+        if box[0] > _LEFT and box[2] < _WIDTH and _TOP < box[1] and box[3] < _HEIGHT - _BOTTOM
+    ]
+    free = [i for i in inside if not any(_overlap(boxes[i], other) for other in taken)]
+    chosen = (free or inside or [0])[0]
+    taken.append(boxes[chosen])
+    left, row, anchor = places[chosen]
+    return _text(name, anchor, row, "name", "start" if left > x else "end")
+
+
+def _overlap(one: _Box, other: _Box) -> bool:
+    across = one[0] < other[2] and other[0] < one[2]
+    return across and one[1] < other[3] and other[1] < one[3]
+
+
+def _short(value: float) -> str:
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.4g}{letter}"
+    return f"{value:.4g}"
