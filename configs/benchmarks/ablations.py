@@ -25,12 +25,12 @@ benchmark = dict(
         "4 blocks": dict(config=config, overrides=["model.decoder.blocks=4"], paper="4 blocks"),
         "33% of the people": dict(
             config=config,
-            overrides=["data.train.finite=true", "data.train.num_subjects=900"],  # of 2,700
+            overrides=["data.train.finite=true", "data.train.num_subjects=600"],  # of 1,800
             paper="33% of the data",
         ),
         "3% of the people": dict(
             config=config,
-            overrides=["data.train.finite=true", "data.train.num_subjects=81"],
+            overrides=["data.train.finite=true", "data.train.num_subjects=54"],
             paper="3% of the data",
         ),
         "no shell": dict(config=config, overrides=["model.decoder.shell_size=0"], paper="no shell"),
