@@ -4,6 +4,7 @@ device = "auto"  # "cpu", "cuda"; "auto" takes CUDA where there is one
 precision = "bf16"  # "fp32": without autocast
 prefetch = True  # make the next batches in a second thread (CPU) or process (CUDA)
 compile = False  # compile blocks that repeat: pays in long runs on a GPU
+attention = "torch"  # attention kernel on a GPU: "flash", "cudnn", "efficient", "auto" (measured)
 workers = 0  # DataLoader processes, for map-style data sets only
 init_weights = None  # start from these weights wherever name and shape agree
 plugins = []  # your own plugin files, relative to the config that names them

@@ -23,13 +23,13 @@ benchmark = dict(
         "GUAVA": dict(config="../guava_halfbody.py", seeds=[0], paper="GUAVA"),
         "LHM": dict(
             config="../lhm_halfbody.py",
-            overrides=["model.decoder.scale_steps=[30,225]"],  # the same shares of 450 steps
+            overrides=["model.decoder.scale_steps=[20,150]"],  # the same shares of 300 steps
             seeds=[0],
             paper="LHM",
         ),
         "LHM-HF": dict(
             config="../lhm_hf_halfbody.py",
-            overrides=["model.decoder.scale_steps=[30,225]"],
+            overrides=["model.decoder.scale_steps=[20,150]"],
             seeds=[0],
             paper="LHM-HF",
         ),
@@ -37,16 +37,16 @@ benchmark = dict(
         "LAM": dict(config="../lam_head.py", seeds=[0], paper="LAM"),
         "copy": dict(config="../copy_halfbody.py", overrides=["model.feedback=null"], train=False),
     },
-    budget=dict(samples=5400),
+    budget=dict(samples=3600),
     batch_size=12,
-    pictures=dict(size=384, growing=[[0, 256], [270, 384]], reuse=2),
+    pictures=dict(size=384, growing=[[0, 256], [200, 384]], reuse=2),
     curve=dict(
-        points=5,
-        subjects=16,
+        points=4,
+        subjects=12,
         data=dict(
             type="ProceduralPeopleDataset",
             split="val",
-            num_subjects=16,
+            num_subjects=12,
             size=384,
             target_yaw_range=(30, 60),
             framings=dict(half=1.0),

@@ -12,4 +12,5 @@ model = dict(
 )
 data = dict(train=dict(type="ProceduralPeopleDataset", split="train", size=1024))
 schedule = dict(batch_size=8)
+attention = "auto"
 validation = dict(interval=0)

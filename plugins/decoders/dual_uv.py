@@ -13,7 +13,13 @@ from torch import Tensor, nn
 from presence.errors import ConfigError
 from presence.geometry import matrix_to_quaternion, quaternion_multiply, vertex_normals
 from presence.interfaces import Body, Decoder
-from presence.models.layers import ConvBlock, TransformerBlock, sinusoids, two_layer_mlp
+from presence.models.layers import (
+    AlignedLinear,
+    ConvBlock,
+    TransformerBlock,
+    sinusoids,
+    two_layer_mlp,
+)
 from presence.projection import (
     NearbyColours,
     SurfaceMap,
@@ -22,6 +28,7 @@ from presence.projection import (
     narrow,
     probe_mask,
 )
+from presence.realtime.heads_training import can_train_fused, train_heads
 from presence.registry import DECODERS
 from presence.structures import (
     Avatar,
@@ -125,10 +132,10 @@ class DualUVDecoder(Decoder):
         self.core_position = nn.Parameter(
             _position_embedding(body, surface, core_size, frequencies, in_channels)
         )
-        self.core_in = nn.Linear(in_channels + 1, cell)
+        self.core_in = AlignedLinear(in_channels + 1, cell)
         if shell_size:
             self.shell_position = nn.Parameter(0.02 * torch.randn(shell_size**2, in_channels))
-            self.shell_in = nn.Linear(in_channels + 1, cell)
+            self.shell_in = AlignedLinear(in_channels + 1, cell)
         if texel_rgb:
             self.texel_in = nn.Linear(4 * self.patch**2, cell)
         self.probes, self.carve = tuple(probes), carve
@@ -362,8 +369,11 @@ class AttributeHeads(nn.Module):
     def forward(self, texels: Tensor) -> dict[str, Tensor]:
         """Maps texels [B N C] to raw attributes [B N ...].
 
-        Without gradients, on a CPU, texels go through in pieces whose hidden layer stays in cache.
+        Without gradients, on a CPU, texels go through in pieces whose hidden layer stays in cache;
+        with gradients, on a GPU under autocast, hidden layers are not stored either.
         """
+        if torch.is_grad_enabled() and can_train_fused(self.mlps, texels):
+            return train_heads(self.mlps, texels)
         if torch.is_grad_enabled() or texels.is_cuda:
             return {name: mlp(texels) for name, mlp in self.mlps.items()}
         pieces = texels.split(_CHUNK, dim=1)

@@ -185,12 +185,14 @@ def test_sigterm_saves_and_can_be_resumed(tmp_path, finished, caplog):
 
 
 _WORKER = """
-import sys
+import pathlib, sys
 from mmengine.config import Config
 from presence.engine import train
 from presence.testing.toys import toy_config
 train(Config(toy_config(schedule=dict(iterations=6), model=dict(noise=0.0))),
       work_dir=sys.argv[1], launcher="pytorch")
+threads = [task.read_text().strip() for task in pathlib.Path("/proc/self/task").glob("*/comm")]
+assert not [name for name in threads if "gloo" in name], threads
 """
 
 

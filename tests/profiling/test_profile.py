@@ -14,6 +14,7 @@ from presence.errors import ConfigError
 from presence.models.layers import TransformerBlock
 from presence.models.vit import VisionTransformer
 from presence.profiling import Rates, Stage, profile, table
+from presence.profiling.blocks import block_stages
 from presence.profiling.counting import count_flops, size_of, transformer_flops
 from presence.profiling.timing import Timing, measure
 
@@ -31,6 +32,18 @@ def test_counted_operations_of_transformers_are_the_closed_form():
     with torch.no_grad():
         counted = count_flops(lambda: network(images))
     assert counted == transformer_flops(25, 64, 2, 4.0) + patches
+
+
+def test_blocks_are_found_with_their_shapes_and_counted_work():
+    network = nn.Sequential(*(TransformerBlock(64, 4, mlp_ratio=2.0) for _ in range(3)))
+    tokens = torch.randn(2, 96, 64)
+    with torch.no_grad():
+        (stage,) = block_stages(
+            "part", network, lambda: network(tokens), torch.device("cpu"), repeats=3
+        )
+    assert stage.name == "3 blocks of 96 x 64, kernels"
+    assert stage.flops == 2 * transformer_flops(96, 64, 3, 2.0)
+    assert 0 < stage.facts["attention_ms"] < 1e3 * stage.timing.seconds
 
 
 def test_a_backward_pass_counts_twice_a_forward_pass():

@@ -43,7 +43,8 @@ def check(device, batch, channels, layout, height=72, width=56, side=32, masked=
     flipped = (found.texels_seen > 0) != (expected.texels_seen > 0)
     assert flipped.float().mean() < 0.002 and (expected.texels_seen > 0).float().mean() > 0.1
     same = ~flipped
-    close = dict(atol=2e-5, rtol=2e-4)
+    # Pixel positions are rounded to 2e-7 of the picture's side, and the picture is noise.
+    close = dict(atol=2e-5 * max(1.0, height / 60), rtol=2e-4)
     torch.testing.assert_close(found.texels_seen[same], expected.texels_seen[same], **close)
     both = same.expand_as(found.texels)
     torch.testing.assert_close(found.texels[both], expected.texels[both], **close)

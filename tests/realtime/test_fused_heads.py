@@ -7,6 +7,7 @@ from torch import nn
 
 from presence.models.layers import two_layer_mlp
 from presence.realtime.heads import FusedHeads, unsuitable
+from presence.realtime.heads_training import train_heads
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 CASES = [((1, 70), 16, 64), ((2, 33), 20, 128)]
@@ -30,6 +31,37 @@ def check(shape, channels, hidden, device, dtype):
         assert error < (1e-2 if dtype == torch.bfloat16 else 2e-3), (name, error)
 
 
+def check_training(shape, channels, hidden, device, dtype):
+    """Outputs and all gradients beside torch's in float64."""
+    torch.manual_seed(0)
+    sizes = dict(color=3, opacity=1, offset=3, rotation=4, scale=3)
+    mlps = nn.ModuleDict({n: two_layer_mlp(channels, hidden, s) for n, s in sizes.items()})
+    mlps.to(device)
+    texels = torch.randn(*shape, channels, device=device, requires_grad=True)
+    upstream = {n: torch.randn(*shape, s, device=device) for n, s in sizes.items()}
+
+    def gradients(outputs):
+        total = sum((outputs[n] * upstream[n]).sum() for n in sizes)
+        return torch.autograd.grad(total, [texels, *mlps.parameters()])
+
+    found = train_heads(mlps, texels, dtype=dtype)
+    got = [*found.values(), *gradients(found)]
+    mlps.double()
+    wanted = {n: mlp(texels.double()) for n, mlp in mlps.items()}
+    for one, right in zip(got, [*wanted.values(), *gradients(wanted)], strict=True):
+        assert one.shape == right.shape and one.dtype == torch.float32
+        error = float((one - right).norm() / right.norm())
+        assert error < (1e-2 if dtype == torch.bfloat16 else 2e-3), error
+
+
+@needs_gpu
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("case", [*CASES, ((3, 20_011), 16, 256)])
+def test_training_on_the_gpu(case, dtype):
+    check_training(*case, "cuda", dtype)
+
+
 @needs_gpu
 @pytest.mark.gpu
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
@@ -41,7 +73,11 @@ def test_on_the_gpu(case, dtype):
 def test_in_the_interpreter():
     run_interpreted(
         "import torch, test_fused_heads as tests\n"  # numpy, behind the interpreter, has no bf16
-        "for case in tests.CASES: tests.check(*case, 'cpu', torch.float32)"
+        "from presence.realtime import heads_training\n"
+        "heads_training.PARTS = 2\n"
+        "for case in tests.CASES:\n"
+        "    tests.check(*case, 'cpu', torch.float32)\n"
+        "    tests.check_training(*case, 'cpu', torch.float32)"
     )
 
 

@@ -9,7 +9,7 @@ from interpreted import run_interpreted
 
 from presence.bodies import load_body
 from presence.geometry import matrix_to_quaternion
-from presence.realtime.posing import BodyPoser, jump_table, pose_fused
+from presence.realtime.posing import BodyPoser, can_fuse, jump_table, pose_fused
 from presence.structures import Avatar, Camera, Gaussians, SurfaceBinding
 from presence.testing.toy import SphereBody
 
@@ -103,6 +103,34 @@ def check_kept(device):
     )
 
 
+def check_gradients(batch, points, device):
+    """Gradients to offsets, orientations and what is passed on, for own and shared avatars."""
+    avatar, mesh = make_avatar(batch, points, device)
+    names = ("means", "quaternions", "scales")
+
+    def gradients(pose, avatar, weights):
+        leaves = {n: getattr(avatar.canonical, n).clone().requires_grad_() for n in names}
+        posed = pose(avatar.replace(canonical=avatar.canonical.replace(**leaves)), mesh)
+        total = sum((getattr(posed, n) * weights[n]).sum() for n in names)
+        return torch.autograd.grad(total, list(leaves.values()))
+
+    weights = {n: torch.randn_like(getattr(avatar.canonical, n)) for n in names}
+    shared = avatar[(0,) * len(batch)] if batch else avatar
+    many = shared.map(lambda value: value.expand(*batch, *value.shape))
+    for fused, plain in ((avatar, avatar), (shared, many)):
+        for rotate in (True, False):
+            given = [a.replace(rotate_with_skin=rotate) for a in (fused, plain)]
+            found = gradients(pose_fused, given[0], weights)
+            wanted = gradients(Avatar.pose_reference, given[1], weights)
+            for got, right, name in zip(found, wanted, names, strict=True):
+                if plain is many and batch:
+                    right = right.flatten(0, len(batch) - 1).sum(0)
+                error = (got - right).abs().flatten(0, -2).amax(-1)
+                assert got.shape == right.shape
+                assert (error < 1e-3).float().mean() > 0.99, name  # blends near zero
+                assert (right != 0).any()
+
+
 CASES = [((), 130), ((1,), 1), ((2, 2), 77)]
 
 
@@ -122,14 +150,21 @@ def test_body_on_the_gpu():
 
 @needs_gpu
 @pytest.mark.gpu
-def test_pose_takes_the_kernel_only_without_gradients():
+@pytest.mark.parametrize(("batch", "points"), CASES)
+def test_gradients_on_the_gpu(batch, points):
+    check_gradients(batch, points, "cuda")
+
+
+@needs_gpu
+@pytest.mark.gpu
+def test_pose_takes_the_kernel_unless_gradients_reach_the_mesh():
     avatar, mesh = make_avatar((2,), 50, "cuda")
-    means = avatar.canonical.means.clone().requires_grad_()
-    trained = avatar.replace(canonical=avatar.canonical.replace(means=means))
-    posed = trained.pose(mesh)
-    posed.means.square().sum().backward()
-    assert means.grad is not None and (means.grad != 0).any()
-    torch.testing.assert_close(avatar.pose(mesh).means, posed.means.detach(), atol=2e-5, rtol=1e-4)
+    assert can_fuse(avatar, mesh)
+    vertices = mesh.vertices.clone().requires_grad_()
+    moved = mesh.replace(vertices=vertices)
+    assert not can_fuse(avatar, moved)
+    avatar.pose(moved).means.square().sum().backward()
+    assert (vertices.grad != 0).any()
 
 
 def test_in_the_interpreter():
@@ -137,6 +172,7 @@ def test_in_the_interpreter():
         "import test_fused_posing as tests\n"
         "from presence.realtime import posing\n"
         "for case in tests.CASES: tests.check_points(*case, 'cpu')\n"
+        "for case in tests.CASES: tests.check_gradients(*case, 'cpu')\n"
         "tests.check_kept('cpu')\n"
         "posing.BLOCK = 2048  # fewer programs: the interpreter runs one after another\n"
         "tests.check_body('cpu')"

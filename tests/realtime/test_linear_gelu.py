@@ -23,7 +23,8 @@ def check(device, shape, width):
     found = linear_gelu(x, weight, bias)
     assert found.shape == wanted.shape and found.dtype == torch.bfloat16
     assert (found - wanted).norm() / wanted.norm() < 5e-3
-    assert (found - wanted).abs().max() < 0.03
+    # GELU's two forms, and bf16's last digit: of the product, and where it is not fused once more.
+    assert ((found - wanted).abs() <= 0.005 + 0.01 * wanted.abs()).all()
 
 
 @torch.no_grad()

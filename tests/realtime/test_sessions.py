@@ -37,10 +37,15 @@ MODEL = dict(
 )
 
 
-@pytest.fixture(scope="module")
-def model():
+LOOKS_AGAIN = dict(
+    texel_rgb=True, complete=True, probes=(-0.02, 0.0, 0.05), carve=True, resample=True
+)
+
+
+@pytest.fixture(scope="module", params=[{}, LOOKS_AGAIN], ids=["paper", "looks again"])
+def model(request):
     torch.manual_seed(0)
-    return build_model(MODEL).cuda().eval()
+    return build_model(MODEL | dict(decoder=MODEL["decoder"] | request.param)).cuda().eval()
 
 
 @pytest.mark.parametrize("batch", [1, 3])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import gc
 import os
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -77,10 +80,39 @@ def start_process(device: str, launcher: str | None) -> Process:
     return Process(picked, dist.get_rank(), dist.get_world_size())
 
 
-def stop_process(process: Process) -> None:
-    """Leaves the process group that `start_process` joined."""
-    if process.world > 1 and dist.is_initialized():
+@contextlib.contextmanager
+def joined_process(device: str, launcher: str | None) -> Iterator[Process]:
+    """Joins the other processes for the length of a block, and leaves together with them.
+
+    The block should call a function and keep no model itself: models that exchange gradients hold
+    the process group, which ends when nobody holds it.
+
+    Args:
+        device: see `start_process`.
+        launcher: see `start_process`.
+    """
+    process = start_process(device, launcher)
+    try:
+        yield process
+        if process.world > 1:  # who left early would close connections that others still read
+            ids = [process.device.index] if process.device.type == "cuda" else None
+            dist.barrier(device_ids=ids)
+    finally:
+        _leave()
+
+
+def _leave() -> None:
+    """Ends the process group and its threads.
+
+    Threads that outlived the interpreter would wait for its lock, and abort the process. The group
+    ends with its last holder: first models caught in reference cycles, then `group`, which waits
+    for the threads without holding the interpreter's lock.
+    """
+    if dist.is_initialized():
+        group = dist.group.WORLD
         dist.destroy_process_group()
+        gc.collect()
+        del group
 
 
 def exchange_gradients(model: nn.Module, device: torch.device) -> nn.Module:

@@ -76,7 +76,7 @@ def _produce(
     ready: Any,
 ) -> None:
     if device.type == "cuda":
-        torch.cuda.set_device(device)
+        torch.cuda.set_device(device.index or 0)
     step = start
     while True:
         sample = source.batch(step, batch_size, device, rank=rank, world=world)

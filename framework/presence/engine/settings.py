@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
 from presence.errors import ConfigError, did_you_mean
+from presence.models.attention import BACKENDS
 
 T = TypeVar("T")
 
@@ -146,6 +147,8 @@ class TrainSettings:
             thread (torch then uses half of its threads for each), on CUDA in another process.
         compile: compile transformer and convolution blocks with `torch.compile`, once for all
             that are alike: worth a minute at the start of long runs on a GPU.
+        attention: which of torch's attention kernels to prefer on a GPU: "flash", "cudnn" or
+            "efficient"; "auto" measures when the run starts, "torch" leaves torch's own order.
         init_weights: weights of a related model to start from, where name and shape agree.
         custom_hooks: configs of further mmengine hooks.
     """
@@ -162,6 +165,7 @@ class TrainSettings:
     workers: int = 0
     prefetch: bool = True
     compile: bool = False
+    attention: Literal["torch", "auto", "flash", "cudnn", "efficient"] = "torch"
     init_weights: str | None = None
     custom_hooks: tuple[Mapping[str, Any], ...] = ()
 
@@ -203,6 +207,7 @@ class TrainSettings:
             "ema.decay": (self.ema.decay, 0 <= self.ema.decay < 1),
             "precision": (self.precision, self.precision in ("bf16", "fp32")),
             "device": (self.device, str(self.device).split(":")[0] in ("auto", "cpu", "cuda")),
+            "attention": (self.attention, self.attention in ("torch", "auto", *BACKENDS)),
             "logging.interval": (self.logging.interval, self.logging.interval > 0),
             "checkpoints.interval": (self.checkpoints.interval, self.checkpoints.interval > 0),
         }

@@ -18,10 +18,11 @@ from presence.engine.checkpoint import (
     warm_start,
 )
 from presence.engine.data import RememberedSource, build_loader
-from presence.engine.distributed import Process, start_process, stop_process
+from presence.engine.distributed import Process, joined_process
 from presence.engine.seed import seed_everything
 from presence.engine.settings import TrainSettings
 from presence.errors import ConfigError
+from presence.models.attention import attention_kernels, resolve_attention
 
 _log = logging.getLogger(__name__)
 WEIGHTS = "weights.safetensors"
@@ -55,23 +56,33 @@ def train(
     settings = TrainSettings.from_config(config)
     folder = Path(work_dir or default_work_dir(config))
     checkpoint = find_checkpoint(folder, resume)
-    process = start_process(settings.device, launcher)
-    try:
-        runner = _build_runner(config, settings, process, folder)
-        with _shared_cores(runner.train_dataloader):
-            runner.fit(checkpoint)
-        if runner.iter < runner.max_iters:
-            _log.warning(
-                "stopped at iteration %d of %d; continue with --resume",
-                runner.iter,
-                runner.max_iters,
-            )
-            return None
-        if not process.is_main:
-            return None
-        return export_weights(list_checkpoints(folder)[-1], folder / WEIGHTS)
-    finally:
-        stop_process(process)
+    with joined_process(settings.device, launcher) as process:
+        return _train(config, settings, process, folder, checkpoint)
+
+
+def _train(
+    config: Any, settings: TrainSettings, process: Process, folder: Path, checkpoint: Path | None
+) -> Path | None:
+    runner = _build_runner(config, settings, process, folder)
+    attention = resolve_attention(
+        settings.attention,
+        runner.bare_model,
+        process.device,
+        batch=settings.schedule.batch_size,
+        backward=True,
+    )
+    if attention != "torch":
+        _log.info("attention kernel: %s", attention)
+    with _shared_cores(runner.train_dataloader), attention_kernels(attention):
+        runner.fit(checkpoint)
+    if runner.iter < runner.max_iters:
+        _log.warning(
+            "stopped at iteration %d of %d; continue with --resume", runner.iter, runner.max_iters
+        )
+        return None
+    if not process.is_main:
+        return None
+    return export_weights(list_checkpoints(folder)[-1], folder / WEIGHTS)
 
 
 def default_work_dir(config: Any) -> Path:

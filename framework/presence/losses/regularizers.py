@@ -132,6 +132,7 @@ class OpacityLoss(Regularizer):
     name = "opacity"
     cells: Tensor
     count: Tensor
+    filled: Tensor
 
     def __init__(
         self,
@@ -146,11 +147,12 @@ class OpacityLoss(Regularizer):
         self.register_buffer("cells", surface.cells(patches), persistent=False)
         count = torch.bincount(self.cells, minlength=patches**2)
         self.register_buffer("count", count, persistent=False)
+        self.register_buffer("filled", count.nonzero()[:, 0], persistent=False)
 
     def term(self, avatar: Avatar) -> Tensor:
         """Returns the mean over patches that hold texels of (mean opacity - target)^2."""
         means = patch_means(avatar.canonical.opacities[..., None], self.cells, self.count)[..., 0]
-        return (means[..., self.count > 0] - self.target).square().mean()
+        return (means.index_select(-1, self.filled) - self.target).square().mean()
 
 
 @LOSSES.register()

@@ -34,6 +34,7 @@ from presence.structures import (
     Rendering,
     TrainSample,
     View,
+    cat,
 )
 
 
@@ -117,18 +118,39 @@ class AvatarModel(BaseModel):
         if not portrait.batch_shape:
             one = self.reconstruct(portrait.unsqueeze(), body.unsqueeze(), camera.unsqueeze())
             return one[0]
-        canonical = self.canonical_mesh(body)
-        features: Any = self.encoder(portrait)
+        meshes = self.bodies(body)
+        return self.build(self.encoder(portrait), *meshes, portrait, body, camera)
+
+    def bodies(self, body: BodyParams) -> tuple[ProxyMesh, ProxyMesh | None]:
+        """Returns the canonical mesh and the posed one, None where nothing looks at it.
+
+        Args:
+            body: [B].
+        """
         corrects = self.feedback is not None and not self.training
-        asks = corrects or self.decoder.needs == "uv" or "posed" in self.decoder.also
-        posed = self.pose_body(body) if asks else None
+        if not (corrects or self.decoder.needs == "uv" or "posed" in self.decoder.also):
+            return self.canonical_mesh(body), None
+        both = self.pose_body(cat([_at_rest(body), body]))  # many small steps, taken once
+        count = body.batch_shape[0]
+        return both[:count], both[count:]
+
+    def build(
+        self,
+        features: Any,
+        canonical: ProxyMesh,
+        posed: ProxyMesh | None,
+        portrait: Portrait,
+        body: BodyParams,
+        camera: Camera,
+    ) -> Avatar:
+        """Builds avatars [B] from the encoder's features and the meshes of `bodies`."""
         if self.decoder.needs == "uv":
             assert self.projector is not None, "a UV decoder needs a projector"
             features = self.projector(features, portrait, posed, camera)
         avatar = self.decoder(features, canonical, body, camera, **self._also(portrait, posed))
-        if not corrects:
+        if self.feedback is None or self.training:
             return avatar
-        assert self.feedback is not None and posed is not None
+        assert posed is not None
         with torch.autocast(avatar.device.type, enabled=False):
             return self.feedback(avatar, portrait, posed, camera, self.renderer)
 
@@ -221,8 +243,7 @@ class AvatarModel(BaseModel):
 
     def canonical_mesh(self, body: BodyParams) -> ProxyMesh:
         """The person's own shape, without expression, in the rest pose at the origin."""
-        rest = body.map(torch.zeros_like).replace(betas=body.betas)
-        return self.pose_body(rest)
+        return self.pose_body(_at_rest(body))
 
     def loss(self, sample: TrainSample) -> dict[str, Tensor]:
         """Returns the terms of Eq. 5 for a batch; keys that start with `loss_` are summed."""
@@ -262,3 +283,7 @@ class AvatarModel(BaseModel):
     ) -> dict[str, Any]:
         """Mmengine's entry: `loss` while training, `predict` otherwise."""
         return self.loss(sample) if mode == "loss" else self.predict(sample)
+
+
+def _at_rest(body: BodyParams) -> BodyParams:
+    return body.map(torch.zeros_like).replace(betas=body.betas)

@@ -13,7 +13,12 @@ class SelfAttention(nn.Module):
     Args:
         width: channels of a token.
         heads: attention heads; must divide `width`.
+
+    Attributes:
+        attend: queries, keys and values [B heads T C/heads] to values.
     """
+
+    attend = staticmethod(F.scaled_dot_product_attention)
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -25,9 +30,28 @@ class SelfAttention(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Attends among tokens [B T C]."""
+        return self.out(self.mix(tokens))
+
+    def mix(self, tokens: Tensor) -> Tensor:
+        """Returns the attended values [B T C], before the output projection."""
         qkv = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2])  # [B heads T C/heads]
-        return self.out(mixed.transpose(1, 2).flatten(2))
+        mixed = self.attend(qkv[0], qkv[1], qkv[2])  # [B heads T C/heads]
+        return mixed.transpose(1, 2).flatten(2)
+
+
+class AlignedLinear(nn.Linear):
+    """A linear layer for any number of inputs, filled up with zeros to a multiple of 8.
+
+    Tensor cores read rows of 16 bytes, and products of other widths fall to slower kernels. Weights
+    are those of `nn.Linear`.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transforms [... C]."""
+        missing = -self.in_features % 8
+        if not missing:
+            return super().forward(x)
+        return F.linear(F.pad(x, (0, missing)), F.pad(self.weight, (0, missing)), self.bias)
 
 
 class TransformerBlock(nn.Module):

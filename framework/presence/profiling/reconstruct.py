@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from presence.profiling.blocks import block_stages
 from presence.profiling.counting import count_flops, memory_peak, size_of
 from presence.profiling.report import Stage
 from presence.profiling.scene import also, some_sample
@@ -16,7 +17,9 @@ from presence.profiling.timing import measure
 def reconstruct_stages(
     model: Any, *, size: int, device: torch.device, repeats: int, compile: str, say: Callable
 ) -> Iterator[Stage]:
-    """Yields encode, project, decode and the whole, batch 1; on CUDA also as a session.
+    """Yields encode, project, decode, the whole, and blocks' kernels alone; on CUDA also a session.
+
+    The batch is 1.
 
     Args:
         model: `AvatarModel`.
@@ -33,6 +36,11 @@ def reconstruct_stages(
         for stage in _eager(model, view, device, repeats):
             work[stage.name] = stage.flops
             yield stage
+
+        def whole() -> Any:
+            return model.reconstruct(view.portrait, view.body, view.camera)
+
+        yield from block_stages("reconstruct", model, whole, device, repeats)
     if device.type != "cuda":
         return
     flops = work["encode"] + work["decode"]
@@ -49,11 +57,8 @@ def _eager(model: Any, view: Any, device: torch.device, repeats: int) -> Iterato
     def timed(name: str, function: Callable, flops: float, moved: float) -> Stage:
         return Stage("reconstruct", name, measure(function, device, repeats=repeats), flops, moved)
 
-    def bodies() -> Any:
-        return model.canonical_mesh(body), model.pose_body(body)
-
-    canonical, mesh = bodies()
-    yield timed("bodies", bodies, 0.0, size_of([model.body, canonical, mesh]))
+    canonical, mesh = model.bodies(body)
+    yield timed("bodies", lambda: model.bodies(body), 0.0, size_of([model.body, canonical, mesh]))
     features = model.encoder(portrait)
     flops = count_flops(lambda: model.encoder(portrait))
     moved = size_of([model.encoder, portrait, features])
@@ -114,7 +119,7 @@ def _inner(
     from presence.realtime.graphs import Recorded
 
     portrait, body, camera = session.portrait, session.body, session.camera
-    canonical, mesh = fast.canonical_mesh(body), fast.pose_body(body)
+    canonical, mesh = fast.bodies(body)
     features = fast.encoder(portrait)
     stages = {"encode": lambda: fast.encoder(portrait)}
     if fast.decoder.needs == "uv":
@@ -124,7 +129,7 @@ def _inner(
     stages["decode"] = lambda: fast.decoder(
         features, canonical, body, camera, **also(fast, portrait, mesh)
     )
-    stages["bodies"] = lambda: (fast.canonical_mesh(body), fast.pose_body(body))
+    stages["bodies"] = lambda: fast.bodies(body)
     for name, function in stages.items():
         recorded = Recorded(function)
         timing = measure(recorded, device, repeats=repeats)

@@ -13,7 +13,7 @@ import torch
 
 from presence.engine import provenance
 from presence.engine.checkpoint import build_model
-from presence.engine.distributed import Process, start_process, stop_process
+from presence.engine.distributed import Process, joined_process
 from presence.errors import ConfigError, did_you_mean
 from presence.io.atomic import write_text
 from presence.pipeline.player import resolve_device
@@ -71,11 +71,8 @@ def profile(
     modes = ("none", "default", "max-autotune")
     if compile not in modes:
         raise ConfigError(f"unknown compile mode `{compile}`. Available: {', '.join(modes)}.")
-    process = start_process(str(resolve_device(device)), launcher)
-    try:
+    with joined_process(str(resolve_device(device)), launcher) as process:
         return _profile(config, process, iterations, out, parts, size, batch, compile, say)
-    finally:
-        stop_process(process)
 
 
 def _profile(

@@ -13,6 +13,7 @@ from presence.engine.loops import total_loss
 from presence.engine.optim import PrecisionOptimWrapper, build_optimizer
 from presence.engine.settings import TrainSettings
 from presence.interfaces import Encoder
+from presence.models.attention import attention_kernels, resolve_attention
 from presence.profiling.counting import count_flops, memory_peak
 from presence.profiling.report import Stage
 from presence.profiling.scene import also, some_sample
@@ -52,6 +53,8 @@ def train_stages(
 ) -> Iterator[Stage]:
     """Yields the step with known features and with the live encoder, and the decoder alone.
 
+    Attention runs as the config's `attention` says.
+
     Args:
         model: `AvatarModel`; its weights are changed.
         config: the whole config, for optimiser and precision.
@@ -64,6 +67,25 @@ def train_stages(
     """
     settings = TrainSettings.from_config(config)
     model.train()
+    notes: list[str] = []
+    chosen = resolve_attention(
+        settings.attention, model, device, batch=batch, backward=True, notes=notes
+    )
+    say(f"  attention: {', '.join([chosen, *notes])}")
+    with attention_kernels(chosen):
+        yield from _stages(model, settings, size, batch, device, repeats, say, world)
+
+
+def _stages(
+    model: Any,
+    settings: TrainSettings,
+    size: int,
+    batch: int,
+    device: torch.device,
+    repeats: int,
+    say: Callable,
+    world: int,
+) -> Iterator[Stage]:
     _drop_lpips(model, device, say)
     sample = some_sample(model.body, size, batch, device)
     wrapper = PrecisionOptimWrapper(

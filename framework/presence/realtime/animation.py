@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from presence.bodies import Body
 from presence.errors import PresenceError
 from presence.pipeline.player import check_fit
-from presence.realtime.binning import bin_gaussians
+from presence.realtime.binning import bin_gaussians, depth_range, pick_tile
 from presence.realtime.graphs import Recorded
 from presence.realtime.posing import BodyPoser, pose_points
 from presence.rendering.gsplat_renderer import gsplat_problem
@@ -40,7 +40,7 @@ class AnimationSession:
     The body is posed by `BodyPoser`, the Gaussians by `pose_points`; gsplat's kernels project and
     composite them, and in between `bin_gaussians` sorts them into tiles in a buffer of fixed size
     (gsplat's own sorting waits for the host). The pictures are gsplat's, but for the order of
-    Gaussians whose depths differ by less than the range of depth over 2^18.
+    Gaussians whose depths differ by less than the range of depth over 2^16.
 
     The buffer is sized by the first frame. A frame that needs more lacks its last Gaussians; the
     session notices without waiting, and records anew with a larger buffer before a later call.
@@ -54,6 +54,8 @@ class AnimationSession:
         headroom: room in the buffer over what the first frame needs.
         eps2d: variance added to the projected Gaussians, px^2.
         near: Gaussians nearer than this are dropped, metres.
+        tile: side of the squares that are composited together, px; None takes 8, which suits
+            Gaussians of a few pixels, while depth keeps enough of a key's bits.
         graph: whether to record a CUDA graph.
 
     Raises:
@@ -73,6 +75,7 @@ class AnimationSession:
         headroom: float = 1.3,
         eps2d: float = 0.3,
         near: float = 0.01,
+        tile: Literal[8, 16] | None = None,
         graph: bool = True,
     ) -> None:
         if avatar.device.type != "cuda":
@@ -87,6 +90,7 @@ class AnimationSession:
         self.batch, self.eps2d, self.near = batch, eps2d, near
         self.headroom, self.graph = headroom, graph
         self.height, self.width = int(camera.height), int(camera.width)
+        self.tile = tile or pick_tile(batch, self.height, self.width)
         self.avatar = _compact(avatar)
         self.poser = BodyPoser(body, avatar.body.betas)
         self._make_inputs(avatar, camera, background)
@@ -175,10 +179,7 @@ class AnimationSession:
 
     def _depth_range(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the nearest and farthest depth [B] of the vertices, widened."""
-        forward, shift = self._view[:, 2, :3], self._view[:, 2, 3]
-        depth = torch.linalg.vecdot(rows[..., :3], forward[:, None]) + shift[:, None]
-        low = (depth.amin(1) - DEPTH_MARGIN).clamp_min(self.near)
-        return low, (depth.amax(1) + DEPTH_MARGIN).maximum(low + DEPTH_MARGIN)
+        return depth_range(rows, self._view, nearest=self.near, margin=DEPTH_MARGIN)
 
     def composite(
         self, means: Tensor, quaternions: Tensor, near: Tensor, far: Tensor
@@ -203,12 +204,15 @@ class AnimationSession:
         bins = bin_gaussians(
             centers[:, 0],
             radii[:, 0],
+            conics[:, 0],
+            self._opacities,
             depths[:, 0],
             near,
             far,
             height=self.height,
             width=self.width,
             capacity=self.capacity,
+            tile=self.tile,
         )
         rgb, alpha = rasterize_to_pixels(
             centers,
@@ -217,7 +221,7 @@ class AnimationSession:
             self._opacities[:, None],
             self.width,
             self.height,
-            16,
+            self.tile,
             bins.offsets[:, None],
             bins.ids,
             backgrounds=self._background,

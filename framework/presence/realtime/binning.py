@@ -14,7 +14,6 @@ from torch import Tensor
 
 from presence.realtime.posing import on_device
 
-TILE = 16  # px a side, gsplat's
 BLOCK = 256
 
 
@@ -51,9 +50,22 @@ def depth_bits(images: int, tiles: int) -> int:
     return bits
 
 
+def pick_tile(images: int, height: int, width: int) -> int:
+    """Returns 8 px, or 16 px where so many small tiles would leave depth fewer than 16 bits.
+
+    Example:
+        >>> pick_tile(8, 512, 512), pick_tile(64, 1024, 1024)
+        (8, 16)
+    """
+    tiles = images * -(-width // 8) * (-(-height // 8) + 1)
+    return 8 if 32 - tiles.bit_length() >= 16 else 16
+
+
 def bin_gaussians(
     centers: Tensor,
     radii: Tensor,
+    conics: Tensor,
+    opacities: Tensor,
     depths: Tensor,
     near: Tensor,
     far: Tensor,
@@ -61,72 +73,104 @@ def bin_gaussians(
     height: int,
     width: int,
     capacity: int,
+    tile: int = 16,
 ) -> Bins:
     """Sorts projected Gaussians into tiles without waiting for the GPU.
+
+    A Gaussian belongs to the tiles of its box in which its ellipse of alpha = 1/255 holds a pixel
+    centre, or nearly does (Speedy-Splat, Hanson et al. 2025, has the idea): others it cannot tint.
 
     Args:
         centers: [I N 2] px.
         radii: [I N 2] int32 px, 0 for Gaussians that are not drawn.
+        conics: [I N 3] px^-2, a, b, c of sigma = (a x^2 + c y^2) / 2 + b x y.
+        opacities: [I N].
         depths: [I N] camera z, metres.
         near: [I] depth (m) that the order starts from; nearer ones are all alike.
         far: [I] depth (m) at which it ends.
         height: rows of the pictures.
         width: columns of the pictures.
         capacity: pairs of Gaussian and tile that there is room for, over all pictures.
+        tile: side of a tile, px.
     """
     from presence.realtime import binning_kernels as kernels
 
     images, points = depths.shape
-    across, down = -(-width // TILE), -(-height // TILE) + 1  # one empty row below
-    bits = depth_bits(images, across * down)
+    across, down = -(-width // tile), -(-height // tile)
+    tiles = images * across * (down + 1)  # one empty row below each picture
+    bits = depth_bits(images, across * (down + 1))
     splats, device = images * points, depths.device
-    grid = (-(-splats // BLOCK),)
-    counts = torch.empty(splats, dtype=torch.int32, device=device)
-    centers, radii, depths = centers.contiguous(), radii.contiguous(), depths.contiguous()
-    keys = torch.full((capacity,), 2**31 - 1, dtype=torch.int32, device=device)
-    ids = torch.zeros(capacity, dtype=torch.int32, device=device)
-    common = dict(TILE=TILE, BLOCK=BLOCK)
+    counts, keys, ids, sorted_ids = (
+        torch.empty(size, dtype=torch.int32, device=device)
+        for size in (splats, capacity, capacity, capacity)
+    )
+    offsets = torch.empty(images, down + 1, across, dtype=torch.int32, device=device)
+    boxes = centers.contiguous(), radii.contiguous(), conics.contiguous(), opacities.contiguous()
     with on_device(depths):
-        kernels.count_tiles[grid](centers, radii, counts, splats, across, down - 1, **common)
+        kernels.count_tiles[(-(-splats // BLOCK),)](
+            *boxes, counts, splats, across, down, TILE=tile, BLOCK=BLOCK
+        )
         ends = counts.cumsum(0)
-        kernels.list_tiles[grid](
-            centers,
-            radii,
-            depths,
+        kernels.list_tiles[(-(-max(splats, capacity) // BLOCK),)](
+            *boxes,
+            depths.contiguous(),
             ends,
             near.contiguous(),
-            (1 / (far - near)).contiguous(),
+            far.contiguous(),
             keys,
             ids,
             splats,
             points,
             across,
-            down - 1,
+            down,
             capacity,
             DEPTH_BITS=bits,
-            **common,
+            TILE=tile,
+            BLOCK=BLOCK,
         )
-    keys, order = keys.sort(stable=True)
-    return Bins(_offsets(keys, images, down, across, bits), ids[order], ends[-1])
+        keys, order = keys.sort(stable=True)
+        kernels.finish_lists[(-(-max(tiles, capacity) // BLOCK),)](
+            keys,
+            order,
+            ids,
+            sorted_ids,
+            offsets,
+            capacity,
+            tiles,
+            DEPTH_BITS=bits,
+            STEPS=capacity.bit_length(),
+            BLOCK=BLOCK,
+        )
+    return Bins(offsets, sorted_ids, ends[-1])
 
 
-def _offsets(keys: Tensor, images: int, down: int, across: int, bits: int) -> Tensor:
-    """Returns [I down across]: the first pair of each tile, of the empty row the end."""
-    tiles = images * (down - 1) * across
-    starts = (torch.arange(tiles + 1, device=keys.device) << bits) - 2**31
-    # Tile numbers stay below 2^(32 - bits): the bound behind the last one fits int32 too.
-    found = torch.searchsorted(keys, starts.to(torch.int32), out_int32=True)
-    per_image = found[:-1].view(images, (down - 1) * across)
-    ends = found[(down - 1) * across :: (down - 1) * across]  # [I]
-    below = ends[:, None].expand(images, across)
-    return torch.cat([per_image, below], 1).view(images, down, across)
+def depth_range(
+    rows: Tensor, views: Tensor, *, nearest: float, margin: float
+) -> tuple[Tensor, Tensor]:
+    """Returns the nearest and farthest camera z [I] of posed vertices, widened by a margin.
+
+    Args:
+        rows: [I V 8], positions first, see `pose_kernels`.
+        views: [I 4 4] cam_from_world.
+        nearest: smallest near depth, metres.
+        margin: metres around the vertices.
+    """
+    from presence.realtime import binning_kernels as kernels
+
+    images, vertices = rows.shape[:2]
+    near, far = rows.new_empty(images), rows.new_empty(images)
+    with on_device(rows):
+        kernels.depth_range[(images,)](
+            rows, views.contiguous(), near, far, vertices, nearest, margin, BLOCK=1024, num_warps=8
+        )
+    return near, far
 
 
 def bin_reference(
-    centers: Tensor, radii: Tensor, depths: Tensor, *, height: int, width: int
+    centers: Tensor, radii: Tensor, depths: Tensor, *, height: int, width: int, tile: int = 16
 ) -> tuple[list[list[int]], int]:
-    """The same in plain Python: Gaussian numbers of every tile (image by image), nearest first."""
-    across, down = -(-width // TILE), -(-height // TILE)
+    """Boxes alone, in plain Python: the Gaussians of every tile, image by image, nearest first."""
+    across, down = -(-width // tile), -(-height // tile)
     images, points = depths.shape
     bins: list[list[int]] = [[] for _ in range(images * across * down)]
     order = depths.argsort(dim=-1, stable=True)
@@ -136,8 +180,8 @@ def bin_reference(
             x, y = centers[image, point].tolist()
             if rx <= 0 or ry <= 0:
                 continue
-            columns = range(max(int((x - rx) // TILE), 0), min(-int(-(x + rx) // TILE), across))
-            rows = range(max(int((y - ry) // TILE), 0), min(-int(-(y + ry) // TILE), down))
+            columns = range(max(int((x - rx) // tile), 0), min(-int(-(x + rx) // tile), across))
+            rows = range(max(int((y - ry) // tile), 0), min(-int(-(y + ry) // tile), down))
             for row in rows:
                 for column in columns:
                     bins[(image * down + row) * across + column].append(image * points + point)

@@ -6,6 +6,7 @@ import contextlib
 import functools
 from collections.abc import Sequence
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,22 +19,18 @@ BLOCK = 128  # vertices or Gaussians a program
 
 
 def can_fuse(avatar: Avatar, mesh: ProxyMesh) -> bool:
-    """Whether `pose_fused` may stand in for the torch arithmetic: on CUDA, without gradients."""
-    tensors = (
-        mesh.vertices,
-        mesh.skin_rotations,
-        avatar.canonical.means,
-        avatar.canonical.quaternions,
-    )
+    """Whether `pose_fused` may stand in for torch: on CUDA, unless gradients reach the mesh."""
+    posed = (mesh.vertices, mesh.skin_rotations)
+    tensors = (*posed, avatar.canonical.means, avatar.canonical.quaternions)
     if not all(t.is_cuda and t.dtype == torch.float32 for t in tensors):
         return False
-    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+    if torch.is_grad_enabled() and any(t.requires_grad for t in posed):
         return False
-    return avatar.batch_shape in (mesh.batch_shape, ()) and _triton_there()
+    return avatar.batch_shape in (mesh.batch_shape, ()) and has_triton()
 
 
 def pose_fused(avatar: Avatar, mesh: ProxyMesh) -> Gaussians:
-    """Does what `Avatar.pose` does in two kernels; no gradients.
+    """Does what `Avatar.pose` does in two kernels; gradients reach the Gaussians, not the mesh.
 
     Args:
         avatar: canonical Gaussians, batched like the mesh.
@@ -72,9 +69,52 @@ def pose_points(avatar: Avatar, rows: Tensor, *, own: bool) -> tuple[Tensor, Ten
         rows: positions and skinning quaternions of the vertices, see `pose_kernels`.
         own: whether the avatar has B entries, else one serves all.
     """
-    canonical, binding = avatar.canonical, avatar.binding
-    batch, vertices = rows.shape[:2]
+    canonical = avatar.canonical
     points = canonical.means.shape[-2]
+    means, quaternions = canonical.means, canonical.quaternions
+    if torch.is_grad_enabled() and (means.requires_grad or quaternions.requires_grad):
+        batch = len(rows) if own else 1
+        means, quaternions = means.reshape(batch, points, 3), quaternions.reshape(batch, points, 4)
+        return _Carried.apply(means, quaternions, rows, avatar, own)
+    return _carry(means, quaternions, rows, avatar, own)
+
+
+class _Carried(torch.autograd.Function):
+    """`pose_points` with gradients to the offsets [B N 3] and orientations [B N 4].
+
+    Both are turned, a linear map, by the blended rotation; gradients are turned back by its
+    inverse: the same kernel on conjugate quaternions at the origin.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, means: Tensor, quaternions: Tensor, rows: Tensor, avatar: Avatar, own: bool
+    ) -> tuple[Tensor, Tensor]:
+        ctx.rows, ctx.avatar, ctx.own = rows, avatar.detach(), own
+        return _carry(means, quaternions, rows, avatar, own)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
+        back = torch.cat([torch.zeros_like(ctx.rows[..., :4]), conjugate(ctx.rows[..., 4:])], -1)
+        to_means, to_quaternions = grads
+        turned = _carry(to_means, to_quaternions, back, ctx.avatar, True)
+        if not ctx.own:
+            turned = turned[0].sum(0, keepdim=True), turned[1].sum(0, keepdim=True)
+        return (*turned, None, None, None)
+
+
+def conjugate(quaternions: Tensor) -> Tensor:
+    """Returns w, -x, -y, -z of quaternions [... 4], the inverse rotations of unit ones."""
+    return torch.cat([quaternions[..., :1], -quaternions[..., 1:]], -1)
+
+
+def _carry(
+    offsets: Tensor, orientations: Tensor, rows: Tensor, avatar: Avatar, own: bool
+) -> tuple[Tensor, Tensor]:
+    """Runs the kernel; see `pose_points`."""
+    binding = avatar.binding
+    batch, vertices = rows.shape[:2]
+    points = offsets.shape[-2]
     means, quaternions = rows.new_empty(batch, points, 3), rows.new_empty(batch, points, 4)
     keep = getattr(avatar, "keep_orientation", None)
     with on_device(rows):
@@ -82,8 +122,8 @@ def pose_points(avatar: Avatar, rows: Tensor, *, own: bool) -> tuple[Tensor, Ten
             rows,
             binding.vertex_ids.contiguous(),
             binding.barycentrics.contiguous(),
-            canonical.means.contiguous(),
-            canonical.quaternions.contiguous(),
+            offsets.contiguous(),
+            orientations.contiguous(),
             rows if keep is None else keep.contiguous().view(torch.uint8),
             means,
             quaternions,
@@ -242,7 +282,8 @@ def load_kernels() -> ModuleType:
 
 
 @functools.cache
-def _triton_there() -> bool:
+def has_triton() -> bool:
+    """Whether the package `triton` is installed, which comes with PyTorch for CUDA."""
     import importlib.util
 
     return importlib.util.find_spec("triton") is not None

@@ -10,19 +10,17 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from presence.models.attention import AttentionChoice, attention_kernels, resolve_attention
 from presence.models.avatar_model import AvatarModel
-from presence.models.layers import TransformerBlock
-from presence.models.vit import ViTBlock
+from presence.realtime.blocks import fuse_blocks
 from presence.realtime.compiling import CompileMode, compile_blocks
 from presence.realtime.graphs import Recorded
 from presence.realtime.heads import FusedHeads, unsuitable
 from presence.realtime.linear_gelu import fuse_gelu
-from presence.structures import Avatar, BodyParams, Camera, Portrait
+from presence.structures import Avatar, BodyParams, Camera, Portrait, ProxyMesh
 
 _log = logging.getLogger(__name__)
-_TIMED = 10  # runs of each attention kernel when the fastest is chosen
 
 
 class ReconstructionSession:
@@ -31,7 +29,7 @@ class ReconstructionSession:
     Works on a copy of the model that shares its weights, but keeps those of linear layers in
     bf16, as autocast would convert them at every call. Blocks that repeat are compiled once
     each, the attribute heads are fused, and everything from body parameters to the avatar is
-    recorded into one CUDA graph.
+    recorded into one CUDA graph; the model's `feedback` follows it.
 
     Args:
         model: on a CUDA device; its weights must not change while the session is used.
@@ -41,6 +39,7 @@ class ReconstructionSession:
         compile: "max-autotune" searches for the fastest matrix products, which takes minutes.
         gelu: "tanh" computes GELU inside the matrix product before it, in its tanh form, whose
             error (5e-4) is of the size of bf16's; "exact" leaves it to a pass of its own.
+        attention: the attention kernel to prefer; "auto" takes the fastest.
         graph: whether to record a CUDA graph.
 
     Attributes:
@@ -56,6 +55,7 @@ class ReconstructionSession:
         *,
         compile: CompileMode = "default",
         gelu: Literal["exact", "tanh"] = "tanh",
+        attention: AttentionChoice = "auto",
         graph: bool = True,
     ) -> None:
         if portrait.device.type != "cuda":
@@ -67,7 +67,16 @@ class ReconstructionSession:
         self.portrait = portrait.map(_own)
         self.body, self.camera = body.map(_own), camera.map(_own)
         self.model = for_inference(model, compile=compile, gelu=gelu, notes=self.notes)
-        self.attention = self._fastest_attention()
+        # It draws with a renderer that may wait for the host, so it is left out of the graph.
+        self._feedback, self.model.feedback = self.model.feedback, None
+        self.attention = resolve_attention(
+            attention,
+            self.model,
+            portrait.device,
+            batch=portrait.batch_shape[0],
+            notes=self.notes,
+        )
+        self._beside = torch.cuda.Stream(portrait.device)
         self._recorded = Recorded(self._reconstruct, graph=graph)
         self.notes.append(f"CUDA graph: {self._recorded.problem or 'yes'}")
 
@@ -85,44 +94,35 @@ class ReconstructionSession:
             (self.camera.cam_from_world, camera.cam_from_world),
         ):
             own.copy_(given, non_blocking=True)
-        avatar = self._recorded()
+        avatar, posed = self._recorded()
+        if self._feedback is not None:
+            assert posed is not None
+            avatar = self._feedback(avatar, self.portrait, posed, self.camera, self.model.renderer)
         return avatar[0] if self._single else avatar
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """Sets precision and attention as they are while the session works."""
-        # The slower kernels stay allowed, for sequences that the chosen one cannot take.
-        order = [self.attention, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
         # A recorded graph must not read casts that autocast keeps outside of it.
         autocast = torch.autocast("cuda", dtype=torch.bfloat16, cache_enabled=False)
-        with torch.no_grad(), autocast, sdpa_kernel(order, set_priority=True):
+        with torch.no_grad(), autocast, attention_kernels(self.attention):
             yield
 
-    def _reconstruct(self) -> Avatar:
-        with self.running():
-            return self.model.reconstruct(self.portrait, self.body, self.camera)
+    def _reconstruct(self) -> tuple[Avatar, ProxyMesh | None]:
+        """Returns the avatar before feedback, and the posed body.
 
-    def _fastest_attention(self) -> SDPBackend:
-        """Times torch's attention kernels on a sequence like the model's."""
-        heads, width, tokens = 24, 64, 4097
-        for block in self.model.modules():
-            if isinstance(block, ViTBlock | TransformerBlock):
-                heads = block.attention.heads
-                width = block.attention.qkv.in_features // heads
-                break
-        q = torch.randn(1, heads, tokens, width, device="cuda", dtype=torch.bfloat16)
-        best, seconds = SDPBackend.FLASH_ATTENTION, float("inf")
-        for backend in (SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION):
-            try:
-                with torch.no_grad(), sdpa_kernel(backend):
-                    taken = _time_attention(q)
-            except RuntimeError as error:
-                self.notes.append(f"{backend.name}: not available ({str(error).splitlines()[0]})")
-                continue
-            self.notes.append(f"{backend.name}: {1e3 * taken:.3f} ms")
-            if taken < seconds:
-                best, seconds = backend, taken
-        return best
+        The bodies' many small kernels run beside the encoder's.
+        """
+        model, main = self.model, torch.cuda.current_stream()
+        self._beside.wait_stream(main)
+        with self.running():
+            with torch.cuda.stream(self._beside):
+                meshes = model.bodies(self.body)
+            features = model.encoder(self.portrait)
+            main.wait_stream(self._beside)
+            rest, posed = meshes
+            given = rest, posed, self.portrait, self.body, self.camera
+            return model.build(features, *given), posed
 
 
 def for_inference(
@@ -154,6 +154,7 @@ def for_inference(
             _to_bf16(layer)
     if gelu == "tanh":
         notes.append(f"GELU inside matrix products (tanh form): {fuse_gelu(copied)} blocks")
+    notes.append(f"fused blocks: {fuse_blocks(copied)}")
     if compile != "none":
         # `compile_blocks` leaves float32 residual streams as they are: numbers do not change.
         count = compile_blocks(copied, mode=compile)
@@ -174,15 +175,3 @@ def _to_bf16(layer: nn.Module) -> None:
 
 def _own_parameters(layer: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     yield from list(layer.named_parameters(recurse=False))
-
-
-def _time_attention(q: Tensor) -> float:
-    start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    for _ in range(3):
-        nn.functional.scaled_dot_product_attention(q, q, q)
-    start.record()
-    for _ in range(_TIMED):
-        nn.functional.scaled_dot_product_attention(q, q, q)
-    stop.record()
-    stop.synchronize()
-    return start.elapsed_time(stop) / 1e3 / _TIMED

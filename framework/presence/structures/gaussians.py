@@ -103,7 +103,7 @@ class Avatar(TensorStruct):
 
         Surface points follow shape, expression and skinning; the skinning rotation, blended as
         quaternions, turns offset and orientation (design section 4, Animation). On CUDA, where no
-        gradients are wanted, a fused kernel does the same.
+        gradients reach the mesh, a fused kernel does the same.
 
         Args:
             mesh: posed mesh, batched like the avatar.
@@ -116,7 +116,7 @@ class Avatar(TensorStruct):
         return self.pose_reference(mesh)
 
     def pose_reference(self, mesh: ProxyMesh) -> Gaussians:
-        """`pose` in plain torch, differentiable: the path of training and of the CPU."""
+        """`pose` in plain torch, differentiable throughout: the path of the CPU."""
         points = self.binding.interpolate(mesh.vertices)
         turned = self._turned(self.binding.blend_rotations(mesh.skin_rotations))
         return turned.replace(means=points + turned.means)
