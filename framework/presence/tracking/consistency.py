@@ -1,4 +1,4 @@
-"""Drops what one detector claims against another: a face mesh that is not where the head is."""
+"""Drops what detectors claim against each other: faces beside the head, arms in a corner."""
 
 from __future__ import annotations
 
@@ -11,17 +11,39 @@ from presence.tracking.face_regions import FACE_OF_POSE
 
 _APART = 0.45  # mean distance of common points, in face sizes, from which a mesh is another thing
 _SURE = 0.5
+_RIM, _UNSURE = 0.03, 0.3  # share of the picture; confidence that counts as unseen
 
 
 def consistent(detection: Detection) -> Detection:
-    """Returns the detection without a face mesh that contradicts the body's own face landmarks.
+    """Returns the detection without what contradicts itself.
 
-    In profile, face detectors take an ear for a face now and then; the pose model does not.
+    In profile, face detectors take an ear for a face now and then, the pose model does not; and
+    forearms that the pose model does not see it lays along the picture's rim.
 
     Example:
         >>> consistent(Detection(10, 10, {})).notes
         ()
     """
+    return _without_rim_arms(_without_far_face(detection))
+
+
+def _without_rim_arms(detection: Detection) -> Detection:
+    pose = detection.keypoints.get("pose")
+    if pose is None:
+        return detection
+    pose = pose.clone()
+    for side in ("left", "right"):
+        ends = [POSE[f"{side}_elbow"], POSE[f"{side}_wrist"]]
+        if (
+            f"{side}_hand" not in detection.keypoints
+            and not detection.inside(pose[ends], -_RIM).any()
+        ):
+            arm = [*ends, *(POSE[f"{side}_{name}"] for name in ("pinky", "index", "thumb"))]
+            pose[arm, 2] = pose[arm, 2].clamp(max=_UNSURE)
+    return dataclasses.replace(detection, keypoints={**detection.keypoints, "pose": pose})
+
+
+def _without_far_face(detection: Detection) -> Detection:
     face, pose = detection.keypoints.get("face"), detection.keypoints.get("pose")
     if face is None or pose is None:
         return detection

@@ -34,6 +34,7 @@ from presence.tracking.terms import (
 
 _HAND_BONES = tuple((0 if i % 4 == 1 else i - 1, i) for i in range(1, 21))
 _REACH = 0.1  # m, how far clothes may stand off the body
+_HANGING_SIGMA = 0.3  # rad from straight down of a forearm that is not seen
 _HAIR_RADIUS = 0.2  # m about the head's middle
 
 
@@ -118,6 +119,20 @@ class FitObjective:
         self.ends = _one_hot(ends, count)
         self.bone_targets = torch.stack(targets).double() if targets else torch.zeros(0, 3).double()
         self.bone_weights = torch.tensor(weights, dtype=torch.float64)
+        self._set_hanging(detection)
+
+    def _set_hanging(self, detection: Detection) -> None:
+        """Forearms of which nothing was seen hang: hands that are hidden are mostly down."""
+        sides = [
+            side
+            for side in ("left", "right")
+            if "pose" in self.rows
+            and f"{side}_hand" not in self.rows
+            and detection.confidence(f"{side}_wrist") < 0.4
+        ]
+        start = self.rows["pose"].start if sides else 0
+        rows = [[start + POSE[f"{s}_{part}"] for s in sides] for part in ("elbow", "wrist")]
+        self.hanging = _one_hot(rows[0], len(self.rig)), _one_hot(rows[1], len(self.rig))
 
     def _set_priors(self, body: Body) -> None:
         self.pose_mean, self.pose_sigma = relaxed_pose().double(), pose_sigma().double()
@@ -185,6 +200,11 @@ class FitObjective:
             terms.append(
                 direction_term(rig, self.starts, self.ends, self.bone_targets, weights, 0.25)
             )
+        count = len(self.hanging[0])
+        if count:
+            down = torch.tensor([0.0, -1.0, 0.0], dtype=torch.float64).expand(count, 3)
+            ones = torch.ones(count, dtype=torch.float64)
+            terms.append(direction_term(rig, *self.hanging, down, ones, _HANGING_SIGMA, None))
         terms += self._priors(state, active)
         if self.silhouette is not None and self.pairs is not None:
             terms += self._outline_terms(state, active, self.silhouette, self.pairs)

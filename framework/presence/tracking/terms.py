@@ -63,7 +63,13 @@ def keypoint_term(
 
 
 def direction_term(
-    rig: RigPoints, starts: Tensor, ends: Tensor, target: Tensor, weights: Tensor, sigma: float
+    rig: RigPoints,
+    starts: Tensor,
+    ends: Tensor,
+    target: Tensor,
+    weights: Tensor,
+    sigma: float,
+    robust: float | None = 2.0,
 ) -> Term:
     """Differences between bone directions and given unit vectors.
 
@@ -74,6 +80,7 @@ def direction_term(
         target: [M 3] unit vectors, world axes.
         weights: [M].
         sigma: rad.
+        robust: in standard deviations, None for plain squares.
     """
     pick = ends - starts
     bones = pick @ rig.points
@@ -84,7 +91,7 @@ def direction_term(
         moved = torch.einsum("mn,nip->mip", pick, rig.jacobian)
         across = torch.eye(3, dtype=unit.dtype) - unit[:, :, None] * unit[:, None, :]
         jacobian = across @ moved / (length[..., None] * sigma)
-    return Term((unit - target) / sigma, jacobian, weights, 2.0)
+    return Term((unit - target) / sigma, jacobian, weights, robust)
 
 
 def pose_prior_term(

@@ -167,3 +167,22 @@ def test_a_body_and_a_portrait_on_the_gpu(astronaut):
     assert body.v_template.is_cuda and not tracker.body.v_template.is_cuda
     assert portrait.alpha.is_cuda and not tracking.body.pose.is_cuda
     assert tracking.visibility["head"] > 0.8
+
+
+def test_the_largest_face_that_has_a_body_is_taken():
+    """A print on a shirt is larger than the face above it, and no body ends at it."""
+    from presence.tracking.windows import Window
+    from presence_plugins.trackers.mediapipe_detector import MediaPipeDetector
+    from presence_plugins.trackers.mediapipe_models import FoundFace, FoundPose
+
+    class OneBody(MediaPipeDetector):
+        def _find_pose(self, image, face, *, alone):
+            return body if face is real else None
+
+    body = FoundPose(np.zeros((33, 3)), np.zeros((33, 3)), None)
+    printed = FoundFace(Window(0, 50, 60, 60), 0.6)
+    real = FoundFace(Window(20, 10, 20, 20), 0.8)
+    image = np.zeros((100, 100, 3), np.uint8)
+    assert OneBody()._find_person(image, [printed, real]) == (real, body)
+    assert OneBody()._find_person(image, [printed]) == (printed, None)
+    assert OneBody()._find_person(image, []) == (None, None)
