@@ -10,7 +10,6 @@ import torch
 from presence.errors import InputError
 from presence.tracking.detection import POSE, Detection
 from presence.tracking.windows import Window, cut
-from presence_plugins.trackers.mediapipe_mirroring import averaged, unmirrored
 from presence_plugins.trackers.mediapipe_models import (
     FoundFace,
     FoundHand,
@@ -63,9 +62,8 @@ class MediaPipeDetector:
         sets = {} if mesh is None else {"face": _with_confidence(mesh, face)}
         world = {}
         if pose is not None:
-            steady = self._steadied(pose, image)
-            sets["pose"] = torch.from_numpy(steady.points).float()
-            world["pose"] = torch.from_numpy(steady.world).float()
+            sets["pose"] = torch.from_numpy(pose.points).float()
+            world["pose"] = torch.from_numpy(pose.world).float()
             for side, hand in self._find_hands(image, pose).items():
                 points = np.column_stack([hand.points, np.full(21, hand.score)])
                 sets[f"{side}_hand"] = torch.from_numpy(points).float()
@@ -120,25 +118,14 @@ class MediaPipeDetector:
                 return pose
         return None
 
-    def _steadied(self, pose: FoundPose, image: np.ndarray) -> FoundPose:
-        """Averages a pose with the one that is found in the mirror image of its window."""
-        if pose.window is None:
-            return pose
-        other = self._pose_in(image, pose.window, mirrored=True)
-        return pose if other is None else averaged(pose, other)
-
-    def _pose_in(
-        self, image: np.ndarray, window: Window, *, mirrored: bool = False
-    ) -> FoundPose | None:
+    def _pose_in(self, image: np.ndarray, window: Window) -> FoundPose | None:
         crop = cut(image, window, _WORKING_SIDE)
-        pose = self.models.pose(crop[:, ::-1] if mirrored else crop)
+        pose = self.models.pose(crop)
         if pose is None:
             return None
-        if mirrored:
-            pose = unmirrored(pose, crop.shape[1])
         points = pose.points.copy()
         points[:, :2] = _points_to_image(points[:, :2], window, crop)
-        return FoundPose(points, pose.world, None, window)
+        return FoundPose(points, pose.world, None)
 
     def _find_mesh(
         self, image: np.ndarray, face: FoundFace | None, pose: FoundPose | None

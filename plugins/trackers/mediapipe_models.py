@@ -34,13 +34,11 @@ class FoundPose:
         points: [33 3] crop px x, y, visibility.
         world: [33 3] metres, camera axes, hip centre at the origin.
         mask: [h w] probability of being the person, of the crop's size.
-        window: the crop in the picture, where the points are the picture's px.
     """
 
     points: np.ndarray
     world: np.ndarray
     mask: np.ndarray | None
-    window: Window | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -186,29 +186,3 @@ def test_the_largest_face_that_has_a_body_is_taken():
     assert OneBody()._find_person(image, [printed, real]) == (real, body)
     assert OneBody()._find_person(image, [printed]) == (printed, None)
     assert OneBody()._find_person(image, []) == (None, None)
-
-
-def test_a_pose_and_its_mirrored_find_are_averaged_where_they_agree():
-    from presence.tracking.detection import POSE, POSE_NAMES
-    from presence_plugins.trackers.mediapipe_mirroring import averaged, unmirrored
-    from presence_plugins.trackers.mediapipe_models import FoundPose
-
-    rng = np.random.default_rng(0)
-    points, world = rng.uniform(0, 100, (33, 3)), rng.normal(0, 0.3, (33, 3))
-    first = FoundPose(points, world, None)
-    seen = {name: (100 - x, y) for name, (x, y, _) in zip(POSE_NAMES, points)}  # in the mirror
-    mirror = points.copy()
-    for name, place in seen.items():  # the model calls the mirrored left hand a right one
-        called = {"left": "right", "right": "left"}
-        words = "_".join(called.get(word, word) for word in name.split("_"))
-        mirror[POSE[words], :2] = place
-    back = unmirrored(FoundPose(mirror, unmirrored(first, 0.0).world, None), 100.0)
-    np.testing.assert_allclose(back.points[:, :2], points[:, :2])
-    np.testing.assert_allclose(back.world, world)
-
-    moved = points.copy()
-    moved[:, 0] += 4.0
-    moved[POSE["left_wrist"], 0] += 96.0
-    mean = averaged(first, FoundPose(moved, world, None)).points
-    np.testing.assert_allclose(np.delete(mean - points, POSE["left_wrist"], 0)[:, 0], 2.0)
-    np.testing.assert_allclose(mean[POSE["left_wrist"]], points[POSE["left_wrist"]])
