@@ -3,7 +3,7 @@ import itertools
 import pytest
 import torch
 
-from presence.engine.producer import produced_batches
+from presence.engine.producer import _produce, produced_batches
 from presence.structures import Camera, Portrait, TrainSample, View
 from presence.testing.toy import SphereBody
 
@@ -38,3 +38,21 @@ def test_a_source_that_fails_ends_the_stream_with_an_error():
     batches = produced_batches(Numbered(), 1, torch.device("cpu"), 0, 1, start=13)
     with pytest.raises(RuntimeError, match="ended"):
         next(batches)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_may_be_named_without_its_number():
+    batches = produced_batches(Numbered(), 1, torch.device("cuda"), 0, 1, start=2)
+    got = next(batches)
+    batches.close()
+    assert got.subject.tolist() == [2]
+
+
+def test_the_process_takes_the_first_gpu_where_none_is_numbered(monkeypatch):
+    taken = []
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    for name in ("cuda", "cuda:1"):
+        with pytest.raises(ValueError, match="broken"):
+            _produce(Numbered(), 1, torch.device(name), 0, 1, 13, None)
+    assert taken == [0, 1]

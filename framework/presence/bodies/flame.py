@@ -7,19 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from presence.bodies import skinning
-from presence.bodies.data import dense, open_arrays
+from presence.bodies.data import open_arrays
+from presence.bodies.part_model import PartModel, read_part
 from presence.errors import AssetError
 
 NUM_SHAPE, NUM_EXPRESSION = 300, 100
 PARENTS = (-1, 0, 1, 1, 1)
 """Of FLAME's joints: root, neck, jaw, left eye, right eye."""
-_REQUIRED = ("v_template", "f", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table")
 
 
-class Flame(nn.Module):
+class Flame(PartModel):
     """FLAME's arithmetic: shape and expression, pose correctives, linear blend skinning.
 
     Args:
@@ -33,12 +33,8 @@ class Flame(nn.Module):
     Source: FLAME (Li et al. 2017), Eq. 1-2; the arithmetic is SMPL's.
     """
 
-    v_template: Tensor
+    parents = PARENTS
     faces: Tensor
-    shapedirs: Tensor
-    posedirs: Tensor
-    joint_regressor: Tensor
-    weights: Tensor
 
     def __init__(
         self,
@@ -49,16 +45,7 @@ class Flame(nn.Module):
         joint_regressor: Tensor,
         weights: Tensor,
     ) -> None:
-        super().__init__()
-        rows = [directions.flatten(0, 1).T.contiguous() for directions in (shapedirs, posedirs)]
-        for name, value in (
-            ("v_template", v_template),
-            ("shapedirs", rows[0]),  # [400 V*3]
-            ("posedirs", rows[1]),  # [36 V*3]
-            ("joint_regressor", joint_regressor),
-            ("weights", weights),
-        ):
-            self.register_buffer(name, value.float(), persistent=False)
+        super().__init__(v_template, shapedirs, posedirs, joint_regressor, weights)
         self.register_buffer("faces", faces.long(), persistent=False)
 
     def forward(self, shape: Tensor, expression: Tensor, rotations: Tensor) -> Tensor:
@@ -69,13 +56,7 @@ class Flame(nn.Module):
             expression: [... E], E at most 100.
             rotations: [... 5 3 3] of each joint relative to its parent.
         """
-        rest = self.rest(shape, expression)
-        joints = self.joint_regressor @ rest
-        world, positions = skinning.forward_kinematics(rotations, joints, PARENTS)
-        transforms = skinning.posed_from_rest(world, positions, joints)
-        bent = (rotations[..., 1:, :, :] - torch.eye(3).to(rotations)).flatten(-3)  # [... 36]
-        corrected = rest + skinning.blend_shapes(bent, self.posedirs)
-        return skinning.skin(corrected, transforms, self.weights)[0]
+        return self.posed(self.rest(shape, expression), rotations)[0]
 
     def rest(self, shape: Tensor, expression: Tensor) -> Tensor:
         """Returns rest vertices [... V 3] of shape [... S] and expression [... E]."""
@@ -123,26 +104,20 @@ def load_flame(path: str | Path) -> Flame:
     Raises:
         AssetError: missing, unreadable, or not FLAME.
     """
-    path = Path(path)
-    arrays = open_arrays(path)
-    for name in _REQUIRED:
-        if name not in arrays:
-            raise AssetError(f"{path} is not a FLAME file: it has no `{name}`")
-    parents = np.asarray(arrays["kintree_table"])[0].astype(np.int64).copy()
-    parents[0] = -1
-    directions = np.asarray(arrays["shapedirs"], np.float64)
-    if tuple(parents) != PARENTS or directions.shape[-1] != NUM_SHAPE + NUM_EXPRESSION:
+    arrays = read_part(path, "FLAME", PARENTS, names=("f",))
+    directions = arrays["shapedirs"]
+    if directions.shape[-1] != NUM_SHAPE + NUM_EXPRESSION:
         raise AssetError(
-            f"{path} is not a FLAME file: joints {parents.tolist()}, "
-            f"{directions.shape[-1]} directions instead of {NUM_SHAPE + NUM_EXPRESSION}"
+            f"{path} is not a FLAME file: {directions.shape[-1]} directions instead of "
+            f"{NUM_SHAPE + NUM_EXPRESSION}"
         )
     return Flame(
-        torch.from_numpy(np.asarray(arrays["v_template"], np.float64)),
-        torch.from_numpy(np.asarray(arrays["f"]).astype(np.int64)),
-        torch.from_numpy(directions),
-        torch.from_numpy(np.asarray(arrays["posedirs"], np.float64)),
-        torch.from_numpy(dense(arrays["J_regressor"]).astype(np.float64)),
-        torch.from_numpy(np.asarray(arrays["weights"], np.float64)),
+        arrays["v_template"],
+        arrays["f"].long(),
+        directions,
+        arrays["posedirs"],
+        arrays["J_regressor"],
+        arrays["weights"],
     )
 
 
