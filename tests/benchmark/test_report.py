@@ -8,6 +8,7 @@ import io
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -138,3 +139,24 @@ def test_names_in_a_plot_cover_neither_each_other_nor_points():
     for i, (a, b, c, d) in enumerate(boxes):
         for e, f, g, h in boxes[:i]:
             assert c <= e or g <= a or d <= f or h <= b
+
+
+def test_names_in_a_plot_do_not_lie_on_lines():
+    curves = [[10.5, 10.6, 11.0, 11.1], [10.3, 10.4, 11.2, 11.15], [13.5, 14.0, 14.5, 14.7]]
+    series = [Series(f"method {i}", list(enumerate(ys)), i) for i, ys in enumerate(curves)]
+    root = ElementTree.fromstring(plot(series, title="", x_label="", y_label=""))
+    lines = [
+        [tuple(map(float, point.split(","))) for point in line.get("points").split()]
+        for line in root.findall("polyline")
+    ]
+    names = [t for t in root.findall("text") if t.get("class") == "name"]
+    assert len(lines) == len(names) == 3
+    for name in names:
+        x, y, width = float(name.get("x")), float(name.get("y")), 6.0 * len(name.text)
+        left = x - width if name.get("text-anchor") == "end" else x
+        for line in lines:
+            xs, ys = zip(*line)
+            across = np.linspace(left, left + width, 50)
+            across = across[(across > xs[0]) & (across < xs[-1])]
+            under = np.interp(across, xs, ys)
+            assert not ((under > y - 7) & (under < y)).any()

@@ -56,7 +56,9 @@ def plot(
     across = _Axis.over(xs, _LEFT, _WIDTH - _RIGHT, log=log_x, room=0.14)
     up = _Axis.over(ys, _HEIGHT - _BOTTOM, _TOP, room=0.08)
     parts = [*_frame(across, up, title, x_label, y_label)]
-    taken = [_around(across.at(x), up.at(y)) for one in kept for x, y in one.points]
+    pixels = [[(across.at(x), up.at(y)) for x, y in one.points] for one in kept]
+    taken = [_around(x, y) for line in pixels for x, y in line]
+    taken += [box for line in pixels for box in _along(line)]
     for one in kept:
         parts += _draw(one, across, up)
     for one in kept:  # names last, over the lines
@@ -163,8 +165,19 @@ def _around(x: float, y: float) -> _Box:
     return x - 5, y - 5, x + 5, y + 5
 
 
+def _along(line: Sequence[tuple[float, float]]) -> list[_Box]:
+    """What the lines between points cover, in small pieces."""
+    boxes = []
+    for (x1, y1), (x2, y2) in zip(line, line[1:]):
+        pieces = max(1, math.ceil(math.hypot(x2 - x1, y2 - y1) / 4))
+        for step in range(pieces):
+            x, y = (a + (b - a) * (step + 0.5) / pieces for a, b in ((x1, x2), (y1, y2)))
+            boxes.append((x - 2, y - 2, x + 2, y + 2))
+    return boxes
+
+
 def _name(name: str, x: float, y: float, taken: list[_Box]) -> str:
-    """A series' name near its last point, where it covers neither points nor other names."""
+    """A series' name near its last point, where it covers neither points, lines nor other names."""
     width = 6.8 * len(name)
     places = [
         (left, y + 4 + sign * 11 * step, left + (0 if left > x else width))
