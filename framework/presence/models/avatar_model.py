@@ -171,7 +171,8 @@ class AvatarModel(BaseModel):
         """Builds one avatar from several portraits of one person, blended in UV.
 
         Each portrait is projected with its own pose and camera; see `presence.projection.blend_uv`.
-        The avatar has the shape, pose and camera of the first.
+        The avatar has the shape, pose and camera of the first. Feedback is left out: it would pull
+        the blend's colours towards one of the portraits.
 
         Args:
             portraits: [K 3 H W], of one size.

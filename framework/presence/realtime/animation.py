@@ -42,6 +42,8 @@ class AnimationSession:
     (gsplat's own sorting waits for the host). The pictures are gsplat's, but for the order of
     Gaussians whose depths differ by less than the range of depth over 2^16.
 
+    Gaussians are all it draws: what a decoder's `finish` adds (GUAVA's refiner) is left out.
+
     The buffer is sized by the first frame. A frame that needs more lacks its last Gaussians; the
     session notices without waiting, and records anew with a larger buffer before a later call.
 
