@@ -14,15 +14,15 @@ from presence.estimation.available import STANDARD, missing_file
 from presence.interfaces import Estimator, Tracker
 from presence.registry import ESTIMATORS, TRACKERS
 from presence.structures import PartEstimate, PartModel, Portrait, Tracking
-from presence.tracking.conversion import tracking_of
-from presence.tracking.cues import enlarged
 from presence.tracking.detection import Detection
 from presence.tracking.evidence import visible_parts
-from presence.tracking.fusion import fuse
-from presence.tracking.gate import framing_of, sight_of
-from presence.tracking.placing import landmark_distance
-from presence.tracking.regimes import RegimeMap
-from presence.tracking.start_refining import StartRefiner
+from presence.tracking.fusing.conversion import tracking_of
+from presence.tracking.fusing.cues import enlarged
+from presence.tracking.fusing.fusion import fuse
+from presence.tracking.fusing.gate import framing_of, sight_of
+from presence.tracking.fusing.placing import landmark_distance
+from presence.tracking.fusing.regimes import RegimeMap
+from presence.tracking.fusing.start_refining import StartRefiner
 from presence_plugins.trackers.mediapipe_tracker import MediaPipeTracker
 from presence_plugins.trackers.picture_run import OPEN, PictureRun
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from presence.interfaces import Estimator
 from presence.registry import ESTIMATORS
 from presence.structures import PART_JOINTS, Cues, Estimate, PartEstimate, Portrait, Tracking
-from presence.tracking.conversion import estimate_of
+from presence.tracking.fusing.conversion import estimate_of
 from presence_plugins.trackers.mediapipe_tracker import MediaPipeTracker
 
 _SEEN = 0.5  # the fit's own rule for trunk and head; a hand counts when it was found at all

@@ -10,13 +10,13 @@ import torch
 from presence.errors import AssetError, InputError, PresenceError
 from presence.interfaces import Estimator
 from presence.structures import BodyParams, Camera, Estimate, PartModel, Portrait, Tracking
-from presence.tracking.conversion import space_of
-from presence.tracking.cues import cues_of, enlarged, nearest
 from presence.tracking.detection import Detection
-from presence.tracking.fusion import MADE_BY, canonical
-from presence.tracking.gate import Choice, choose, sight_of
-from presence.tracking.placing import placed
-from presence.tracking.regimes import RegimeMap, Rule
+from presence.tracking.fusing.conversion import space_of
+from presence.tracking.fusing.cues import cues_of, enlarged, nearest
+from presence.tracking.fusing.fusion import MADE_BY, canonical
+from presence.tracking.fusing.gate import Choice, choose, sight_of
+from presence.tracking.fusing.placing import placed
+from presence.tracking.fusing.regimes import RegimeMap, Rule
 from presence_plugins.trackers.mediapipe_estimator import MediaPipeEstimator
 from presence_plugins.trackers.mediapipe_tracker import MediaPipeTracker
 

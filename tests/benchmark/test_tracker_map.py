@@ -16,8 +16,8 @@ from presence.io.images import save_png
 from presence.structures import PART_JOINTS, Camera, Cues, Portrait, Tracking, View
 from presence.testing.toys import toy_camera
 from presence.tracking.detection import Detection
-from presence.tracking.regimes import RegimeMap
-from presence.tracking.turned_people import TurnedPeople
+from presence.tracking.fusing.regimes import RegimeMap
+from presence.tracking.measuring.turned_people import TurnedPeople
 from presence_plugins.trackers.mediapipe_tracker import MediaPipeTracker
 
 
@@ -51,7 +51,7 @@ class Drawn:
 @pytest.fixture
 def small(monkeypatch):
     """A run on tiny pictures whose detector sees one pose in frontal people and nobody else."""
-    monkeypatch.setattr("presence.tracking.turned_people.TurnedPeople", Drawn)
+    monkeypatch.setattr("presence.tracking.measuring.turned_people.TurnedPeople", Drawn)
     bench = TrackerMap(
         people=1,
         yaws=(0, 30, 180),

@@ -16,8 +16,8 @@ from presence.errors import ConfigError
 from presence.io.motion import save_motion
 from presence.motion import Motion
 from presence.structures import Camera, stack
-from presence.tracking.known_people import KnownPerson, _read, _write, shares
-from presence.tracking.scores import procrustes_error, visible_shares
+from presence.tracking.measuring.known_people import KnownPerson, _read, _write, shares
+from presence.tracking.measuring.scores import procrustes_error, visible_shares
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import torch
 from presence.tracking.consistency import consistent
 from presence.tracking.detection import POSE
 from presence.tracking.fitting import BodyFitter
+from presence.tracking.measuring.scores import angle_between
 from presence.tracking.relaxed import JOINT
-from presence.tracking.scores import angle_between
 
 
 def test_a_face_beside_the_head_is_dropped_and_one_on_it_kept(seen):

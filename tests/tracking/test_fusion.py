@@ -17,11 +17,11 @@ from presence.structures import (
     PartEstimate,
     PartModel,
 )
-from presence.tracking.chains import HEAD, WRISTS, chained, with_head
-from presence.tracking.conversion import estimate_of, tracking_of
-from presence.tracking.fusion import canonical, fuse
-from presence.tracking.gate import CHOSEN, Choice
-from presence.tracking.placing import placed, solve_translation
+from presence.tracking.fusing.chains import HEAD, WRISTS, chained, with_head
+from presence.tracking.fusing.conversion import estimate_of, tracking_of
+from presence.tracking.fusing.fusion import canonical, fuse
+from presence.tracking.fusing.gate import CHOSEN, Choice
+from presence.tracking.fusing.placing import placed, solve_translation
 from presence.tracking.relaxed import JOINT, relaxed_pose
 
 FINE = PartEstimate(0.9, True, "made", "made")

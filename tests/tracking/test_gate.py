@@ -10,8 +10,8 @@ import torch
 
 from presence.errors import AssetError
 from presence.tracking.detection import POSE, Detection
-from presence.tracking.gate import CHOSEN, Sight, choose, framing_of, sight_of
-from presence.tracking.regimes import FRAMINGS, GROUPS, RegimeMap, Rule
+from presence.tracking.fusing.gate import CHOSEN, Sight, choose, framing_of, sight_of
+from presence.tracking.fusing.regimes import FRAMINGS, GROUPS, RegimeMap, Rule
 
 
 def regimes(**seen):

@@ -191,7 +191,7 @@ def test_back_views_follow_the_mask_alone(body, refiner, pictures):
 
 
 def _mask(body, states, focal):
-    from presence.tracking.scores import mesh_mask
+    from presence.tracking.measuring.scores import mesh_mask
 
     K = torch.tensor([[focal, 0, 400.0], [0, focal, 400.0], [0, 0, 1]])
     vertices = body(states.params()[0]).vertices

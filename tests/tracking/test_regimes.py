@@ -19,16 +19,16 @@ from presence.structures import (
     Tracking,
     View,
 )
-from presence.tracking.chains import HEAD, chained
-from presence.tracking.conversion import estimate_of
-from presence.tracking.regime_fitting import Limits, cells_of, fit_map, samples, threshold
-from presence.tracking.regime_scores import (
+from presence.tracking.fusing.chains import HEAD, chained
+from presence.tracking.fusing.conversion import estimate_of
+from presence.tracking.fusing.regimes import FRAMINGS, GROUPS, RegimeMap, Rule
+from presence.tracking.measuring.regime_fitting import Limits, cells_of, fit_map, samples, threshold
+from presence.tracking.measuring.regime_scores import (
     score_estimate,
     score_keypoints,
     true_keypoints,
     truth_of,
 )
-from presence.tracking.regimes import FRAMINGS, GROUPS, RegimeMap, Rule
 
 FINE = PartEstimate(0.9, True, "made", "made")
 

@@ -7,8 +7,8 @@ import torch
 from presence.errors import InputError
 from presence.structures import Portrait, Tracking
 from presence.tracking.fitting import FitOptions
+from presence.tracking.measuring.scores import angle_between, mesh_mask
 from presence.tracking.refinement import RefineOptions
-from presence.tracking.scores import angle_between, mesh_mask
 from presence.tracking.turned_views import track_turned
 
 

@@ -13,8 +13,8 @@ from presence.benchmark.base import Benchmark, BenchmarkReport
 from presence.errors import AssetError, ConfigError, InputError, PresenceError
 from presence.io.atomic import write_text
 from presence.registry import BENCHMARKS, ESTIMATORS, TRACKERS
-from presence.tracking.regime_fitting import Limits, Row, cells_of, fit_map
-from presence.tracking.regimes import FRAMINGS, RegimeMap
+from presence.tracking.fusing.regimes import FRAMINGS, RegimeMap
+from presence.tracking.measuring.regime_fitting import Limits, Row, cells_of, fit_map
 
 _GROUPS = {
     "body": "body, mm",
@@ -39,7 +39,7 @@ class TrackerMap(Benchmark):
             `presence.estimation.available.COMPARED`.
         pictures: folder of pictures, each with a JSON of the same name, `{"keypoints": {name:
             [x, y]}}` in px and the names of `presence.tracking.detection.POSE_NAMES`.
-        limits: of `presence.tracking.regime_fitting.Limits`.
+        limits: of `presence.tracking.measuring.regime_fitting.Limits`.
         base: map whose order and statements hold where nothing is measured; None for the one
             that ships.
         device: where the estimators run.
@@ -117,7 +117,7 @@ class TrackerMap(Benchmark):
         ]
         if not wanted:
             return
-        from presence.tracking.turned_people import TurnedPeople
+        from presence.tracking.measuring.turned_people import TurnedPeople
 
         people = TurnedPeople(bench.body, self.turns)
         for framing, number, index in tqdm(wanted, desc="people", unit="person"):
@@ -158,7 +158,7 @@ class _Bench:
 
     def measure(self, view: Any) -> dict[str, Any]:
         """Returns `truth`, `sight` and `found` of one rendered person."""
-        from presence.tracking.regime_scores import (
+        from presence.tracking.measuring.regime_scores import (
             score_estimate,
             score_keypoints,
             true_keypoints,
@@ -177,9 +177,9 @@ class _Bench:
     def _run(self, portrait: Any, score: Any) -> tuple[dict[str, float] | None, dict[str, Any]]:
         """Detects, then runs every estimator on the cues; without a detection, on the box."""
         from presence.structures import Cues
-        from presence.tracking.cues import cues_of, mask_box, nearest
-        from presence.tracking.gate import sight_of
-        from presence.tracking.turned_people import uncut
+        from presence.tracking.fusing.cues import cues_of, mask_box, nearest
+        from presence.tracking.fusing.gate import sight_of
+        from presence.tracking.measuring.turned_people import uncut
 
         sight, cues = None, Cues(person=mask_box(portrait))
         found: dict[str, Any] = {}
@@ -208,7 +208,7 @@ class _Bench:
         import torch
 
         from presence.io.images import load_portrait
-        from presence.tracking.regime_scores import score_keypoints
+        from presence.tracking.measuring.regime_scores import score_keypoints
 
         results = {}
         for path in sorted(folder.glob("*.json")):

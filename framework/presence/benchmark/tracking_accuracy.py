@@ -80,9 +80,9 @@ class TrackingAccuracy(Benchmark):
         from tqdm import tqdm
 
         from presence.bodies import load_body
-        from presence.tracking.known_people import KnownPeople
         from presence.tracking.landmarks import LandmarkMap
-        from presence.tracking.scores import score_person
+        from presence.tracking.measuring.known_people import KnownPeople
+        from presence.tracking.measuring.scores import score_person
 
         body = load_body("annyx")
         landmarks = LandmarkMap.load(body.name)
@@ -142,7 +142,7 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def _names(people: int) -> list[tuple[str, int]]:
-    from presence.tracking.known_people import shares
+    from presence.tracking.measuring.known_people import shares
 
     left = {framing: list(range(count)) for framing, count in shares(people).items()}
     names = []

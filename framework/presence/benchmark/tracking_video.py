@@ -91,7 +91,7 @@ class TrackingVideo(Benchmark):
     def _render(self, body: Any, clip: Path, truth: Path) -> None:
         from presence.io.video import write_video
         from presence.motion import builtin_motion
-        from presence.tracking.known_people import KnownPeople, KnownPerson
+        from presence.tracking.measuring.known_people import KnownPeople, KnownPerson
 
         people = KnownPeople(body, supersample=1)
         shown: list[KnownPerson] = []

@@ -26,12 +26,12 @@ from presence.structures import (
     Tracking,
 )
 from presence.testing.contracts import check_estimator, check_tracker
-from presence.tracking.chains import WRISTS, chained
 from presence.tracking.detection import SET_SIZES, Detection
 from presence.tracking.evidence import visible_parts
+from presence.tracking.fusing.chains import WRISTS, chained
+from presence.tracking.fusing.start_refining import FAR, StartRefiner
 from presence.tracking.landmarks import LandmarkMap
 from presence.tracking.relaxed import JOINT, relaxed_pose
-from presence.tracking.start_refining import FAR, StartRefiner
 from presence_plugins.trackers.fused_tracker import FusedTracker
 from presence_plugins.trackers.mediapipe_estimator import MediaPipeEstimator
 

@@ -8,7 +8,7 @@ from presence.bodies import Body
 from presence.rasterize import build_rasterizer
 from presence.structures import Portrait, View
 from presence.synthesis.people import ProceduralPeople
-from presence.tracking.regimes import Framing
+from presence.tracking.fusing.regimes import Framing
 
 # Height and width, px; the first seed of the framing, within the test split's range.
 _SIZES = {"head": (512, 512), "half": (640, 512), "full": (768, 512)}

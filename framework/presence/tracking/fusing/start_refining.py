@@ -8,9 +8,9 @@ import torch
 
 from presence.bodies import Body
 from presence.structures import PartModel, Portrait, Tracking
-from presence.tracking.conversion import estimate_of, tracking_of
-from presence.tracking.dense_models import DenseModels
 from presence.tracking.detection import Detection
+from presence.tracking.fusing.conversion import estimate_of, tracking_of
+from presence.tracking.fusing.dense_models import DenseModels
 from presence.tracking.landmarks import LandmarkMap
 from presence.tracking.refinement import FrameStates, RefineOptions, Refiner, gather
 from presence.tracking.refinement.posing import fit_camera, seen_by_camera

@@ -18,7 +18,7 @@ from presence.bodies.pickles import load_pickle
 from presence.errors import AssetError
 from presence.estimation.networks.rotations import mirrored
 from presence.structures import PartModel
-from presence.tracking.conversion import space_of
+from presence.tracking.fusing.conversion import space_of
 from presence.tracking.refinement.dense import DenseTarget
 from presence.tracking.refinement.flame_head import head_pixels
 

@@ -9,8 +9,8 @@ from typing import Literal
 
 from presence.tracking.detection import Detection
 from presence.tracking.evidence import visible_parts
+from presence.tracking.fusing.regimes import Framing, Group, RegimeMap, Rule
 from presence.tracking.initial_pose import body_yaw
-from presence.tracking.regimes import Framing, Group, RegimeMap, Rule
 
 Chosen = Literal["body", "head", "face", "left_hand", "right_hand"]
 CHOSEN: tuple[Chosen, ...] = ("body", "head", "face", "left_hand", "right_hand")

@@ -21,10 +21,10 @@ from presence.structures import (
     PartModel,
     focal_from_fov,
 )
-from presence.tracking.chains import HEAD, WRISTS, chained, with_head, with_joint
-from presence.tracking.conversion import space_of
-from presence.tracking.gate import Choice
-from presence.tracking.regimes import Framing
+from presence.tracking.fusing.chains import HEAD, WRISTS, chained, with_head, with_joint
+from presence.tracking.fusing.conversion import space_of
+from presence.tracking.fusing.gate import Choice
+from presence.tracking.fusing.regimes import Framing
 from presence.tracking.relaxed import relaxed_pose
 
 JAW, EYES = 22, [23, 24]
@@ -104,7 +104,7 @@ def fuse(
     Unseen hands and legs are relaxed, unless the estimate says that it holds them itself.
 
     Args:
-        choices: one for each of `presence.tracking.gate.CHOSEN`.
+        choices: one for each of `presence.tracking.fusing.gate.CHOSEN`.
         estimates: by name, in their canonical camera (`canonical`).
         body: the body to fuse for.
         framing: what was seen: a head alone keeps its place, and the trunk follows it; legs that

@@ -14,8 +14,8 @@ from presence.rasterize import build_rasterizer
 from presence.structures import Camera, MeshTopology, Tracking
 from presence.tracking.detection import Detection
 from presence.tracking.evidence import keypoint_weights
-from presence.tracking.known_people import KnownPerson
 from presence.tracking.landmarks import LandmarkMap
+from presence.tracking.measuring.known_people import KnownPerson
 
 _SURE = 0.5  # confidence from which a detected landmark counts
 

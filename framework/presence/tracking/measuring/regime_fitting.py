@@ -8,8 +8,8 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from presence.tracking.regime_scores import UNITS
-from presence.tracking.regimes import FRAMINGS, GROUPS, Framing, Group, RegimeMap, Rule
+from presence.tracking.fusing.regimes import FRAMINGS, GROUPS, Framing, Group, RegimeMap, Rule
+from presence.tracking.measuring.regime_scores import UNITS
 
 Row = Mapping[str, Any]
 """One person: `framing`, `yaw` (low, high), `truth` (of `truth_of`), `sight` (None where nobody was

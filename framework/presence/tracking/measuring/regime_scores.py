@@ -13,11 +13,11 @@ from presence.bodies.joints import JAW
 from presence.estimation.anchors import resolve_anchor
 from presence.geometry import axis_angle_to_matrix, matrix_to_axis_angle
 from presence.structures import PART_JOINTS, BodyParams, Camera, Estimate, View
-from presence.tracking.chains import HEAD, WRISTS, chained
-from presence.tracking.conversion import space_of
 from presence.tracking.detection import POSE, POSE_NAMES
+from presence.tracking.fusing.chains import HEAD, WRISTS, chained
+from presence.tracking.fusing.conversion import space_of
 from presence.tracking.landmarks import LandmarkMap
-from presence.tracking.scores import procrustes_error, visible_shares
+from presence.tracking.measuring.scores import procrustes_error, visible_shares
 
 UNITS = {"body": "mm", "head": "deg", "face": "deg", "hand": "mm"}
 """Of each group's error; "keypoints" is in % of the height of the person's box."""
