@@ -28,6 +28,7 @@ from presence.projection import (
     narrow,
     probe_mask,
 )
+from presence.projection.outline import OUTLINE_CHANNELS, outline_vectors
 from presence.realtime.heads_training import can_train_fused, train_heads
 from presence.registry import DECODERS
 from presence.structures import (
@@ -74,6 +75,8 @@ class DualUVDecoder(Decoder):
             near them, instead of mid-grey*; needs `texel_rgb`.
         probes: metres along the surface normal at which cells read the portrait's mask*, so that
             they know how far hair and cloth reach; none leaves the probes out.
+        outline: whether every texel's heads are told the way to the portrait's outline*, see
+            `presence.projection.outline`: small models then need not learn to see it.
         carve: whether Gaussians that leave the body's outline for the background of the portrait
             are taken away*, see `presence.projection.carve`.
         resample: whether a seen Gaussian takes the portrait's colour where it ends up, not where
@@ -113,6 +116,7 @@ class DualUVDecoder(Decoder):
         texel_rgb: bool = False,
         complete: bool = False,
         probes: Sequence[float] = (),
+        outline: bool = False,
         carve: bool = False,
         resample: bool = False,
         narrow: float = 0.0,
@@ -138,7 +142,7 @@ class DualUVDecoder(Decoder):
             self.shell_in = AlignedLinear(in_channels + 1, cell)
         if texel_rgb:
             self.texel_in = nn.Linear(4 * self.patch**2, cell)
-        self.probes, self.carve = tuple(probes), carve
+        self.probes, self.outline, self.carve = tuple(probes), outline, carve
         self.complete, self.resample, self.narrow = complete, resample, narrow
         self.register_buffer("no_turn", torch.tensor([1.0, 0.0, 0.0, 0.0]), persistent=False)
         if self.probes:
@@ -159,7 +163,8 @@ class DualUVDecoder(Decoder):
         self.expand: nn.Module = (
             nn.Identity() if exact else nn.Linear(cell, self.patch**2 * texel_channels)
         )
-        self.heads = AttributeHeads(texel_channels + (4 if texel_rgb else 0), hidden)
+        hints = OUTLINE_CHANNELS if outline else 0
+        self.heads = AttributeHeads(texel_channels + (4 if texel_rgb else 0), hidden, hints=hints)
 
     def forward(
         self,
@@ -173,12 +178,13 @@ class DualUVDecoder(Decoder):
     ) -> Avatar:
         """Decodes UV features of a batch to avatars with one Gaussian a texel.
 
-        Only `probes`, `carve`, `narrow` and `resample` read `portrait` and the `posed` body.
+        Only `probes`, `outline`, `carve`, `narrow` and `resample` read `portrait` and the `posed`
+        body.
         """
         again = self.carve or self.resample or self.narrow > 0
-        if (self.probes or again) and (portrait is None or posed is None):
+        if (self.probes or self.outline or again) and (portrait is None or posed is None):
             raise TypeError(
-                "probes, carve, narrow and resample need the portrait and the posed body"
+                "probes, outline, carve, narrow and resample need the portrait and the posed body"
             )
         features = self._drop_cells(features)
         core, shell = self._cells(features)
@@ -187,7 +193,10 @@ class DualUVDecoder(Decoder):
         cells = self._attend(core, shell)
         texels = self._unpatchify(self.refine(cells))  # [B N C]
         copied = self._copied(features)
-        raw = self.heads(texels if copied is None else torch.cat([texels, copied], -1))
+        told = [texels] if copied is None else [texels, copied]
+        if self.outline and portrait is not None and posed is not None:
+            told.append(self._to_outline(portrait, posed, camera))
+        raw = self.heads(torch.cat(told, -1))
         avatar = Avatar(self._place(raw, canonical), body, camera, self.surface.binding)
         base = None if copied is None else copied[..., :3].float()
         if again and portrait is not None and posed is not None:
@@ -210,6 +219,14 @@ class DualUVDecoder(Decoder):
             to_camera = camera.position[..., None, :] - points
             facing = F.cosine_similarity(normals, to_camera, dim=-1)[..., None]
             return torch.cat([values, facing], -1) * (self.probed >= 0)[:, None]
+
+    @torch.no_grad()
+    def _to_outline(self, portrait: Portrait, posed: ProxyMesh, camera: Camera) -> Tensor:
+        """Tells every texel the way to the portrait's outline [B N OUTLINE_CHANNELS]."""
+        with torch.autocast(posed.vertices.device.type, enabled=False):
+            points = self.surface.binding.interpolate(posed.vertices)
+            frames, _ = self.surface.tangent_frames(posed.vertices)
+            return outline_vectors(portrait.alpha, points, frames, camera)
 
     @torch.autocast("cuda", enabled=False)
     @torch.autocast("cpu", enabled=False)
@@ -347,6 +364,7 @@ class AttributeHeads(nn.Module):
     Args:
         inputs: channels a texel comes with.
         hidden: hidden width of each MLP.
+        hints: further channels, which have no influence before training.
     """
 
     OUTPUTS: ClassVar[dict[str, int]] = {
@@ -357,7 +375,7 @@ class AttributeHeads(nn.Module):
         "scale": 3,
     }
 
-    def __init__(self, inputs: int, hidden: int) -> None:
+    def __init__(self, inputs: int, hidden: int, *, hints: int = 0) -> None:
         super().__init__()
         self.mlps = nn.ModuleDict(
             {
@@ -365,6 +383,11 @@ class AttributeHeads(nn.Module):
                 for name, outputs in self.OUTPUTS.items()
             }
         )
+        for mlp in self.mlps.values() if hints else ():
+            first = mlp[0]
+            unheard = first.weight.new_zeros(hidden, hints)
+            first.weight = nn.Parameter(torch.cat([first.weight.detach(), unheard], 1))
+            first.in_features += hints
 
     def forward(self, texels: Tensor) -> dict[str, Tensor]:
         """Maps texels [B N C] to raw attributes [B N ...].
