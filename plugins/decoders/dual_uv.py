@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -75,8 +75,9 @@ class DualUVDecoder(Decoder):
             near them, instead of mid-grey*; needs `texel_rgb`.
         probes: metres along the surface normal at which cells read the portrait's mask*, so that
             they know how far hair and cloth reach; none leaves the probes out.
-        outline: whether every texel's heads are told the way to the portrait's outline*, see
-            `presence.projection.outline`: small models then need not learn to see it.
+        outline: whether another MLP tells every texel's geometry what follows from the way to the
+            portrait's outline*, see `presence.projection.outline`: short trainings need not learn
+            to see it. Before training it changes nothing, so other weights can be started from.
         carve: whether Gaussians that leave the body's outline for the background of the portrait
             are taken away*, see `presence.projection.carve`.
         resample: whether a seen Gaussian takes the portrait's colour where it ends up, not where
@@ -163,8 +164,15 @@ class DualUVDecoder(Decoder):
         self.expand: nn.Module = (
             nn.Identity() if exact else nn.Linear(cell, self.patch**2 * texel_channels)
         )
-        hints = OUTLINE_CHANNELS if outline else 0
-        self.heads = AttributeHeads(texel_channels + (4 if texel_rgb else 0), hidden, hints=hints)
+        inputs = texel_channels + (4 if texel_rgb else 0)
+        self.heads = AttributeHeads(inputs, hidden)
+        if outline:  # the last to draw random numbers: everything else starts as without it
+            self.outline_heads = AttributeHeads(
+                inputs + OUTLINE_CHANNELS,
+                hidden,
+                outputs={"geometry": sum(_GEOMETRY.values())},
+                init_scale=0.0,
+            )
 
     def forward(
         self,
@@ -193,10 +201,10 @@ class DualUVDecoder(Decoder):
         cells = self._attend(core, shell)
         texels = self._unpatchify(self.refine(cells))  # [B N C]
         copied = self._copied(features)
-        told = [texels] if copied is None else [texels, copied]
+        texels = texels if copied is None else torch.cat([texels, copied], -1)
+        raw = self.heads(texels)
         if self.outline and portrait is not None and posed is not None:
-            told.append(self._to_outline(portrait, posed, camera))
-        raw = self.heads(torch.cat(told, -1))
+            raw = self._fit_outline(raw, texels, portrait, posed, camera)
         avatar = Avatar(self._place(raw, canonical), body, camera, self.surface.binding)
         base = None if copied is None else copied[..., :3].float()
         if again and portrait is not None and posed is not None:
@@ -220,13 +228,22 @@ class DualUVDecoder(Decoder):
             facing = F.cosine_similarity(normals, to_camera, dim=-1)[..., None]
             return torch.cat([values, facing], -1) * (self.probed >= 0)[:, None]
 
-    @torch.no_grad()
-    def _to_outline(self, portrait: Portrait, posed: ProxyMesh, camera: Camera) -> Tensor:
-        """Tells every texel the way to the portrait's outline [B N OUTLINE_CHANNELS]."""
-        with torch.autocast(posed.vertices.device.type, enabled=False):
+    def _fit_outline(
+        self,
+        raw: dict[str, Tensor],
+        texels: Tensor,
+        portrait: Portrait,
+        posed: ProxyMesh,
+        camera: Camera,
+    ) -> dict[str, Tensor]:
+        """Adds to the raw geometry what follows from where the portrait's outline is."""
+        with torch.no_grad(), torch.autocast(texels.device.type, enabled=False):
             points = self.surface.binding.interpolate(posed.vertices)
             frames, _ = self.surface.tangent_frames(posed.vertices)
-            return outline_vectors(portrait.alpha, points, frames, camera)
+            way = outline_vectors(portrait.alpha, points, frames, camera)
+        change = self.outline_heads(torch.cat([texels, way], -1))["geometry"]
+        parts = change.split(list(_GEOMETRY.values()), -1)
+        return raw | {name: raw[name] + part for name, part in zip(_GEOMETRY, parts)}
 
     @torch.autocast("cuda", enabled=False)
     @torch.autocast("cpu", enabled=False)
@@ -364,7 +381,8 @@ class AttributeHeads(nn.Module):
     Args:
         inputs: channels a texel comes with.
         hidden: hidden width of each MLP.
-        hints: further channels, which have no influence before training.
+        outputs: attribute name to channels.
+        init_scale: factor on the last layers' weights at the start; with 0 all outputs are 0.
     """
 
     OUTPUTS: ClassVar[dict[str, int]] = {
@@ -375,19 +393,21 @@ class AttributeHeads(nn.Module):
         "scale": 3,
     }
 
-    def __init__(self, inputs: int, hidden: int, *, hints: int = 0) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        hidden: int,
+        *,
+        outputs: Mapping[str, int] | None = None,
+        init_scale: float = 0.1,
+    ) -> None:
         super().__init__()
         self.mlps = nn.ModuleDict(
             {
-                name: two_layer_mlp(inputs, hidden, outputs, init_scale=0.1)
-                for name, outputs in self.OUTPUTS.items()
+                name: two_layer_mlp(inputs, hidden, channels, init_scale=init_scale)
+                for name, channels in (outputs or self.OUTPUTS).items()
             }
         )
-        for mlp in self.mlps.values() if hints else ():
-            first = mlp[0]
-            unheard = first.weight.new_zeros(hidden, hints)
-            first.weight = nn.Parameter(torch.cat([first.weight.detach(), unheard], 1))
-            first.in_features += hints
 
     def forward(self, texels: Tensor) -> dict[str, Tensor]:
         """Maps texels [B N C] to raw attributes [B N ...].
@@ -404,6 +424,9 @@ class AttributeHeads(nn.Module):
             name: torch.cat([mlp(piece) for piece in pieces], 1) for name, mlp in self.mlps.items()
         }
 
+
+# What the way to the outline may change: all but colours.
+_GEOMETRY = {name: n for name, n in AttributeHeads.OUTPUTS.items() if name != "color"}
 
 # Texels at a time: 256 hidden channels of 2,048 texels are 2 MB.
 _CHUNK = 2048

@@ -1,4 +1,4 @@
-"""Distances and steps to the portrait's outline, against SciPy and pictures whose outline is known."""
+"""Distances and steps to the portrait's outline, against SciPy and known outlines."""
 
 import math
 
