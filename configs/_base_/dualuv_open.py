@@ -52,5 +52,6 @@ model = dict(
         dict(type="IsotropyLoss", weight=0.001, ratio=5.0),
         dict(type="OpacityLoss", weight=0.01, target=0.8),
         dict(type="HandConsistencyLoss", weight=0.01),
+        dict(type="SmoothnessLoss", weight=10.0),  # *
     ],
 )

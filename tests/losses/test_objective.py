@@ -12,6 +12,7 @@ from presence.losses import (
     OpacityLoss,
     ReconstructionLoss,
     ScaleLoss,
+    SmoothnessLoss,
 )
 from presence.projection import build_surface
 from presence.structures import Avatar, Camera, Gaussians, Portrait, Rendering
@@ -51,6 +52,37 @@ def test_offset(avatar):
     assert OffsetLoss(weight=3.0)(avatar).item() == pytest.approx(
         3.0 * (means**2).sum(-1).mean(), rel=1e-5
     )
+
+
+def test_smoothness_compares_neighbours_of_one_chart(avatar):
+    means = avatar.canonical.means.numpy().astype(np.float64)
+    place = {int(texel): i for i, texel in enumerate(SURFACE.texels)}
+    chart = chart_by_flooding()
+    differences = []
+    for texel, i in place.items():
+        right = texel + 1 if (texel + 1) % 64 else -1
+        for j in (place.get(right), place.get(texel + 64)):
+            if j is not None and chart[i] == chart[j]:
+                differences.append(np.abs(means[:, i] - means[:, j]).sum(-1))
+    got = SmoothnessLoss(SURFACE, weight=2.0)(avatar).item()
+    assert got == pytest.approx(2.0 * np.mean(differences), rel=1e-5)
+    level = avatar.canonical.replace(means=torch.full_like(avatar.canonical.means, 0.02))
+    assert SmoothnessLoss(SURFACE)(avatar.replace(canonical=level)).item() == 0
+
+
+def chart_by_flooding() -> list[int]:
+    """The charts of the texels' triangles, by spreading labels over shared texture vertices."""
+    faces = BODY.topology.faces_uv.tolist()
+    labels = list(range(len(faces)))
+    changed = True
+    while changed:
+        least: dict[int, int] = {}
+        for label, corners in zip(labels, faces, strict=True):
+            for corner in corners:
+                least[corner] = min(least.get(corner, label), label)
+        spread = [min(least[corner] for corner in corners) for corners in faces]
+        changed, labels = spread != labels, spread
+    return [labels[face] for face in SURFACE.face_ids.tolist()]
 
 
 def test_scale_hinge(avatar):

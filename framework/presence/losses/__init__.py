@@ -9,6 +9,7 @@ from presence.losses.regularizers import (
     OpacityLoss,
     Regularizer,
     ScaleLoss,
+    SmoothnessLoss,
 )
 
 __all__ = [
@@ -20,5 +21,6 @@ __all__ = [
     "ReconstructionLoss",
     "Regularizer",
     "ScaleLoss",
+    "SmoothnessLoss",
     "over_background",
 ]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor, nn
 
 from presence.geometry import vertex_normals
@@ -37,6 +40,7 @@ class SurfaceMap(nn.Module):
     uv: Tensor
     along_u: Tensor
     along_v: Tensor
+    _chart_of_face: Tensor
 
     def __init__(self, topology: MeshTopology, size: int) -> None:
         super().__init__()
@@ -56,6 +60,7 @@ class SurfaceMap(nn.Module):
             uv=(corners_uv * barycentrics[..., None]).sum(1).float(),
         )
         constants["along_u"], constants["along_v"] = _uv_derivative_weights(corners_uv)
+        constants["_chart_of_face"] = _charts(topology.faces_uv)
         for name, value in constants.items():
             self.register_buffer(name, value, persistent=False)
 
@@ -66,6 +71,11 @@ class SurfaceMap(nn.Module):
     def binding(self) -> SurfaceBinding:
         """The points as a binding for an avatar's Gaussians."""
         return SurfaceBinding(self.vertex_ids, self.barycentrics, self.uv)
+
+    @property
+    def charts(self) -> Tensor:
+        """[N] number of the chart that holds each point: a connected part of the UV layout."""
+        return self._chart_of_face[self.face_ids]
 
     def cells(self, grid: int) -> Tensor:
         """Returns [N] the flat cell of a `grid` x `grid` UV grid that holds each point."""
@@ -105,6 +115,16 @@ class SurfaceMap(nn.Module):
     def extra_repr(self) -> str:
         """Shows size and count in the printed module."""
         return f"size={self.size}, points={len(self)}"
+
+
+def _charts(faces_uv: Tensor) -> Tensor:
+    """Numbers the charts [F] of triangles [F 3] that share texture vertices."""
+    corners = faces_uv.cpu().numpy()
+    edges = np.concatenate([corners[:, :2], corners[:, 1:]])
+    count = int(corners.max()) + 1
+    graph = coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), (count, count))
+    labels = connected_components(graph, directed=False)[1]
+    return torch.from_numpy(labels[corners[:, 0]]).long().to(faces_uv.device)
 
 
 def _uv_derivative_weights(corners_uv: Tensor) -> tuple[Tensor, Tensor]:
