@@ -23,6 +23,13 @@ model = dict(
         mask_ratio=0.3,
     ),
     reconstruction=dict(lpips=0.0),  # its trunk is a download; see docs/configs.md
+    regularizers=[  # without SmoothnessLoss: 300 steps have to move whole outlines first
+        dict(type="OffsetLoss", weight=1.0),
+        dict(type="ScaleLoss", weight=1.0, limit=0.01),
+        dict(type="IsotropyLoss", weight=0.001, ratio=5.0),
+        dict(type="OpacityLoss", weight=0.01, target=0.8),
+        dict(type="HandConsistencyLoss", weight=0.01),
+    ],
 )
 data = dict(
     train=dict(type="ProceduralPeopleDataset", split="train", size=96, supersample=1),
