@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -28,6 +28,7 @@ from presence.projection import (
     narrow,
     probe_mask,
 )
+from presence.projection.outline import OUTLINE_CHANNELS, outline_vectors
 from presence.realtime.heads_training import can_train_fused, train_heads
 from presence.registry import DECODERS
 from presence.structures import (
@@ -74,6 +75,9 @@ class DualUVDecoder(Decoder):
             near them, instead of mid-grey*; needs `texel_rgb`.
         probes: metres along the surface normal at which cells read the portrait's mask*, so that
             they know how far hair and cloth reach; none leaves the probes out.
+        outline: whether another MLP tells every texel's geometry what follows from the way to the
+            portrait's outline*, see `presence.projection.outline`: short trainings need not learn
+            to see it. Before training it changes nothing, so other weights can be started from.
         carve: whether Gaussians that leave the body's outline for the background of the portrait
             are taken away*, see `presence.projection.carve`.
         resample: whether a seen Gaussian takes the portrait's colour where it ends up, not where
@@ -113,6 +117,7 @@ class DualUVDecoder(Decoder):
         texel_rgb: bool = False,
         complete: bool = False,
         probes: Sequence[float] = (),
+        outline: bool = False,
         carve: bool = False,
         resample: bool = False,
         narrow: float = 0.0,
@@ -138,7 +143,7 @@ class DualUVDecoder(Decoder):
             self.shell_in = AlignedLinear(in_channels + 1, cell)
         if texel_rgb:
             self.texel_in = nn.Linear(4 * self.patch**2, cell)
-        self.probes, self.carve = tuple(probes), carve
+        self.probes, self.outline, self.carve = tuple(probes), outline, carve
         self.complete, self.resample, self.narrow = complete, resample, narrow
         self.register_buffer("no_turn", torch.tensor([1.0, 0.0, 0.0, 0.0]), persistent=False)
         if self.probes:
@@ -159,7 +164,15 @@ class DualUVDecoder(Decoder):
         self.expand: nn.Module = (
             nn.Identity() if exact else nn.Linear(cell, self.patch**2 * texel_channels)
         )
-        self.heads = AttributeHeads(texel_channels + (4 if texel_rgb else 0), hidden)
+        inputs = texel_channels + (4 if texel_rgb else 0)
+        self.heads = AttributeHeads(inputs, hidden)
+        if outline:  # the last to draw random numbers: everything else starts as without it
+            self.outline_heads = AttributeHeads(
+                inputs + OUTLINE_CHANNELS,
+                hidden,
+                outputs={"geometry": sum(_GEOMETRY.values())},
+                init_scale=0.0,
+            )
 
     def forward(
         self,
@@ -173,12 +186,13 @@ class DualUVDecoder(Decoder):
     ) -> Avatar:
         """Decodes UV features of a batch to avatars with one Gaussian a texel.
 
-        Only `probes`, `carve`, `narrow` and `resample` read `portrait` and the `posed` body.
+        Only `probes`, `outline`, `carve`, `narrow` and `resample` read `portrait` and the `posed`
+        body.
         """
         again = self.carve or self.resample or self.narrow > 0
-        if (self.probes or again) and (portrait is None or posed is None):
+        if (self.probes or self.outline or again) and (portrait is None or posed is None):
             raise TypeError(
-                "probes, carve, narrow and resample need the portrait and the posed body"
+                "probes, outline, carve, narrow and resample need the portrait and the posed body"
             )
         features = self._drop_cells(features)
         core, shell = self._cells(features)
@@ -187,7 +201,10 @@ class DualUVDecoder(Decoder):
         cells = self._attend(core, shell)
         texels = self._unpatchify(self.refine(cells))  # [B N C]
         copied = self._copied(features)
-        raw = self.heads(texels if copied is None else torch.cat([texels, copied], -1))
+        texels = texels if copied is None else torch.cat([texels, copied], -1)
+        raw = self.heads(texels)
+        if self.outline and portrait is not None and posed is not None:
+            raw = self._fit_outline(raw, texels, portrait, posed, camera)
         avatar = Avatar(self._place(raw, canonical), body, camera, self.surface.binding)
         base = None if copied is None else copied[..., :3].float()
         if again and portrait is not None and posed is not None:
@@ -210,6 +227,23 @@ class DualUVDecoder(Decoder):
             to_camera = camera.position[..., None, :] - points
             facing = F.cosine_similarity(normals, to_camera, dim=-1)[..., None]
             return torch.cat([values, facing], -1) * (self.probed >= 0)[:, None]
+
+    def _fit_outline(
+        self,
+        raw: dict[str, Tensor],
+        texels: Tensor,
+        portrait: Portrait,
+        posed: ProxyMesh,
+        camera: Camera,
+    ) -> dict[str, Tensor]:
+        """Adds to the raw geometry what follows from where the portrait's outline is."""
+        with torch.no_grad(), torch.autocast(texels.device.type, enabled=False):
+            points = self.surface.binding.interpolate(posed.vertices)
+            frames, _ = self.surface.tangent_frames(posed.vertices)
+            way = outline_vectors(portrait.alpha, points, frames, camera)
+        change = self.outline_heads(torch.cat([texels, way], -1))["geometry"]
+        parts = change.split(list(_GEOMETRY.values()), -1)
+        return raw | {name: raw[name] + part for name, part in zip(_GEOMETRY, parts)}
 
     @torch.autocast("cuda", enabled=False)
     @torch.autocast("cpu", enabled=False)
@@ -347,6 +381,8 @@ class AttributeHeads(nn.Module):
     Args:
         inputs: channels a texel comes with.
         hidden: hidden width of each MLP.
+        outputs: attribute name to channels.
+        init_scale: factor on the last layers' weights at the start; with 0 all outputs are 0.
     """
 
     OUTPUTS: ClassVar[dict[str, int]] = {
@@ -357,12 +393,19 @@ class AttributeHeads(nn.Module):
         "scale": 3,
     }
 
-    def __init__(self, inputs: int, hidden: int) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        hidden: int,
+        *,
+        outputs: Mapping[str, int] | None = None,
+        init_scale: float = 0.1,
+    ) -> None:
         super().__init__()
         self.mlps = nn.ModuleDict(
             {
-                name: two_layer_mlp(inputs, hidden, outputs, init_scale=0.1)
-                for name, outputs in self.OUTPUTS.items()
+                name: two_layer_mlp(inputs, hidden, channels, init_scale=init_scale)
+                for name, channels in (outputs or self.OUTPUTS).items()
             }
         )
 
@@ -381,6 +424,9 @@ class AttributeHeads(nn.Module):
             name: torch.cat([mlp(piece) for piece in pieces], 1) for name, mlp in self.mlps.items()
         }
 
+
+# What the way to the outline may change: all but colours.
+_GEOMETRY = {name: n for name, n in AttributeHeads.OUTPUTS.items() if name != "color"}
 
 # Texels at a time: 256 hidden channels of 2,048 texels are 2 MB.
 _CHUNK = 2048

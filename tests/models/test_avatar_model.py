@@ -149,6 +149,7 @@ def test_a_few_steps_lower_the_loss():
         dict(texel_rgb=False),
         dict(merge=2, cell_width=16, refine_blocks=1),
         dict(width=64, texel_channels=4, texel_rgb=False),  # unpatchify is a pure reshape
+        dict(outline=True),
     ],
 )
 def test_decoder_variants_train(options):
@@ -157,6 +158,59 @@ def test_decoder_variants_train(options):
     model = AvatarModel.from_config(config)
     model.loss(sample(model.body))["loss_target_l1"].backward()
     assert model.decoder.core_position.grad is not None
+
+
+def with_mask(v: View, radius: float) -> View:
+    """The same view of a person whose outline is a circle of `radius` px about the middle."""
+    side = v.camera.width
+    offsets = torch.arange(side) + 0.5 - side / 2
+    alpha = (torch.hypot(offsets[:, None], offsets) < radius).float()[None, None]
+    return v.replace(portrait=v.portrait.replace(alpha=alpha))
+
+
+def test_the_way_to_the_outline_changes_nothing_before_training():
+    models = []
+    for outline in (False, True):
+        torch.manual_seed(0)
+        models.append(AvatarModel.from_config(tiny_config(outline=outline)).eval())
+    without, told = models
+    own, others = told.state_dict(), without.state_dict()
+    assert all(torch.equal(own[name], value) for name, value in others.items())
+    assert {name.split(".")[1] for name in own.keys() - others.keys()} == {"outline_heads"}
+    v = view(without.body)
+    first, second = (m.reconstruct(v.portrait, v.body, v.camera).canonical for m in models)
+    for name in ("means", "scales", "opacities", "quaternions", "colors"):
+        torch.testing.assert_close(getattr(first, name), getattr(second, name))
+
+
+def test_what_is_learned_of_two_outlines_holds_for_a_third():
+    torch.manual_seed(0)
+    model = AvatarModel.from_config(tiny_config(outline=True, mask_ratio=0.0))
+    v = view(model.body)
+
+    def error(radius: float) -> torch.Tensor:
+        person = with_mask(v, radius)
+        avatar = model.reconstruct(person.portrait, person.body, person.camera)
+        drawn = model.animate(avatar, person.body, person.camera).alpha
+        return (drawn - person.portrait.alpha).abs().mean()
+
+    model.eval()
+    before = error(19.0).item()
+    optimizer = torch.optim.Adam(model.decoder.outline_heads.parameters(), lr=1e-2)
+    for _ in range(30):
+        optimizer.zero_grad()
+        (error(17.5) + error(20.5)).backward()
+        optimizer.step()
+    assert error(19.0).item() < 0.5 * before
+
+
+def test_the_outline_needs_a_portrait():
+    told = AvatarModel.from_config(tiny_config(outline=True))
+    v = view(told.body)
+    canonical, posed = told.bodies(v.body)
+    uv = told.projector(told.encoder(v.portrait), v.portrait, posed, v.camera)
+    with pytest.raises(TypeError, match="outline"):
+        told.decoder(uv, canonical, v.body, v.camera)
 
 
 def test_masking_hides_cells_only_while_training():

@@ -38,7 +38,12 @@ MODEL = dict(
 
 
 LOOKS_AGAIN = dict(
-    texel_rgb=True, complete=True, probes=(-0.02, 0.0, 0.05), carve=True, resample=True
+    texel_rgb=True,
+    complete=True,
+    probes=(-0.02, 0.0, 0.05),
+    outline=True,
+    carve=True,
+    resample=True,
 )
 
 
