@@ -37,6 +37,8 @@ _FACE_SIGMA, _HAND_SIGMA = 0.002, 0.005
 _FACE_SHARE, _HAND_SHARE = 0.3, 0.6  # neighbouring landmarks err together: each counts less
 
 SEEN = 0.5  # confidence from which a part counts as seen
+_ARM = ("elbow", "wrist", *_KNUCKLES)
+_HIDDEN, _RIM = 0.65, 0.03  # confidence that hidden arms count with; share of the picture
 
 # Bones whose direction the pose model's metric landmarks tell, with their joint names.
 DIRECTIONS = (
@@ -80,7 +82,7 @@ def keypoint_weights(detection: Detection) -> dict[str, Tensor]:
 
 def _pose_weights(detection: Detection) -> Tensor:
     points = detection.keypoints["pose"]
-    weights = ramp(points[:, 2]) * detection.inside(points, 0.02)
+    weights = ramp(_placed(detection)) * detection.inside(points, 0.02)
     for index, name in enumerate(POSE_NAMES):
         side, bare = name.split("_", 1) if "_" in name else ("", name)
         if "face" in detection.keypoints and (name in FACE_OF_POSE or bare == "ear"):
@@ -90,6 +92,27 @@ def _pose_weights(detection: Detection) -> Tensor:
         elif bare in _KNUCKLES:
             weights[index] *= 0.3
     return weights
+
+
+def _placed(detection: Detection) -> Tensor:
+    """Returns how surely each pose landmark [33] is placed, rather than seen.
+
+    Behind the back, in a pocket or under the other arm, a hand is not seen, yet the pose model
+    places it to a few centimetres, nearer than an arm that hangs would be. It does not so without
+    the trunk in the picture, nor along the picture's rim.
+    """
+    points = detection.keypoints["pose"]
+    sure = points[:, 2].clone()
+    trunk = points[[POSE["left_hip"], POSE["right_hip"]]]
+    if not detection.inside(trunk, 0.02).any():
+        return sure
+    for side in ("left", "right"):
+        arm = [POSE[f"{side}_{name}"] for name in _ARM]
+        if f"{side}_hand" in detection.keypoints or not detection.inside(points[arm[:2]], -_RIM).any():
+            continue
+        held = sure[arm].clamp(min=_HIDDEN)
+        sure[arm] = torch.where(detection.inside(points[arm]), held, sure[arm])
+    return sure
 
 
 def _face_weights() -> Tensor:
