@@ -38,26 +38,6 @@ def test_arms_laid_along_the_rim_count_as_unseen(seen):
     assert found.confidence("left_wrist") > 0.8
 
 
-def test_a_raised_wrist_without_a_hand_counts_as_unseen_in_pictures_of_heads_only(seen):
-    params = seen.params(0)
-    detection = seen.detect(params, seen.camera(params, "half"), ("pose", "left_hand"))
-
-    def wrists(hips: float):
-        pose = detection.keypoints["pose"].clone()
-        pose[:, 2] = 0.9
-        pose[[POSE["left_hip"], POSE["right_hip"]], 1] = hips * detection.height
-        for side, x in (("left", 400.0), ("right", 120.0)):
-            pose[POSE[f"{side}_elbow"], :2] = torch.tensor([x, 500.0])
-            pose[POSE[f"{side}_wrist"], :2] = torch.tensor([x, 400.0])
-        sets = {**detection.keypoints, "pose": pose}
-        found = consistent(dataclasses.replace(detection, keypoints=sets))
-        assert found.confidence("left_elbow", "right_elbow") > 0.8
-        return found.confidence("left_wrist") > 0.8, found.confidence("right_wrist") > 0.8
-
-    assert wrists(hips=1.4) == (True, False)
-    assert wrists(hips=0.9) == (True, True)
-
-
 def test_a_forearm_that_is_not_seen_hangs(seen, body, landmarks, monkeypatch):
     """The upper arm points forwards; the detector places the hand beyond the picture."""
     params = seen.params(2, yaw=0.0)

@@ -12,22 +12,19 @@ from presence.tracking.face_regions import FACE_OF_POSE
 _APART = 0.45  # mean distance of common points, in face sizes, from which a mesh is another thing
 _SURE = 0.5
 _RIM, _UNSURE = 0.03, 0.3  # share of the picture; confidence that counts as unseen
-_CLOSE = 1.2  # picture heights below its top at which the hips of a head and shoulders lie
-_ARM = ("wrist", "pinky", "index", "thumb")
 
 
 def consistent(detection: Detection) -> Detection:
     """Returns the detection without what contradicts itself.
 
     In profile, face detectors take an ear for a face now and then, the pose model does not; and
-    forearms that the pose model does not see it lays along the picture's rim, or, in pictures of
-    head and shoulders, raises into the picture, where no hand is found.
+    forearms that the pose model does not see it lays along the picture's rim.
 
     Example:
         >>> consistent(Detection(10, 10, {})).notes
         ()
     """
-    return _without_raised_arms(_without_rim_arms(_without_far_face(detection)))
+    return _without_rim_arms(_without_far_face(detection))
 
 
 def _without_rim_arms(detection: Detection) -> Detection:
@@ -41,30 +38,9 @@ def _without_rim_arms(detection: Detection) -> Detection:
             f"{side}_hand" not in detection.keypoints
             and not detection.inside(pose[ends], -_RIM).any()
         ):
-            _hide(pose, side, ("elbow", *_ARM))
+            arm = [*ends, *(POSE[f"{side}_{name}"] for name in ("pinky", "index", "thumb"))]
+            pose[arm, 2] = pose[arm, 2].clamp(max=_UNSURE)
     return dataclasses.replace(detection, keypoints={**detection.keypoints, "pose": pose})
-
-
-def _without_raised_arms(detection: Detection) -> Detection:
-    """So close, a raised hand is large: where none was found, the wrist is a guess."""
-    pose = detection.keypoints.get("pose")
-    if pose is None:
-        return detection
-    hips = pose[[POSE["left_hip"], POSE["right_hip"]], 1]
-    if float(hips.mean()) < _CLOSE * detection.height:
-        return detection
-    pose = pose.clone()
-    for side in ("left", "right"):
-        raised = pose[POSE[f"{side}_wrist"], 1] < pose[POSE[f"{side}_elbow"], 1]
-        if raised and f"{side}_hand" not in detection.keypoints:
-            _hide(pose, side, _ARM)
-    return dataclasses.replace(detection, keypoints={**detection.keypoints, "pose": pose})
-
-
-def _hide(pose: torch.Tensor, side: str, names: tuple[str, ...]) -> None:
-    """Caps the confidence of one side's landmarks (of pose [33 3]) at what counts as unseen."""
-    rows = [POSE[f"{side}_{name}"] for name in names]
-    pose[rows, 2] = pose[rows, 2].clamp(max=_UNSURE)
 
 
 def _without_far_face(detection: Detection) -> Detection:
