@@ -15,14 +15,23 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--body", default="annyx", help="bundled body name or body file")
     parser.add_argument("--out", type=Path, required=True, help="landmark map (.npz) to write")
     parser.add_argument("--renders", type=int, default=200, help="renders for each landmark set")
+    parser.add_argument("--clothed", type=int, default=200, help="clothed people, 0 for none")
+    parser.add_argument("--bare", type=Path, help="go on from this map of bare renders (.npz)")
     args = parser.parse_args(argv)
 
     from presence.bodies import load_body
-    from presence.tracking.landmark_building import build_landmarks, summarize
+    from presence.tracking.landmark_building import build_landmarks, dressed, summarize
+    from presence.tracking.landmarks import LandmarkMap
     from presence_plugins.trackers.mediapipe_landmarks import render_detectors
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    landmarks = build_landmarks(load_body(args.body), render_detectors(), renders=args.renders)
+    body, detectors = load_body(args.body), render_detectors()
+    if args.bare is None:
+        landmarks = build_landmarks(body, detectors, renders=args.renders)
+    else:
+        landmarks = LandmarkMap.load(args.bare)
+    if args.clothed > 0:
+        landmarks = dressed(body, landmarks, detectors["pose"], args.clothed)
     landmarks.save(args.out)
     print(summarize(landmarks))
     print(f"wrote {args.out}")

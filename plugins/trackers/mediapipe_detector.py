@@ -21,6 +21,7 @@ _WORKING_SIDE = 1280  # px, long side of the crops given to the person models
 _FACE_SIDE = 512
 _HAND_SIDE = 384
 _HAND_WINDOWS = (1.0, 1.5, 2.2)  # sizes of crops about a wrist, in turn until a hand is found
+_HAND_RIM = 1.3  # the picture grown so much holds the wrists whose hands are looked for
 _TILES = (2, 4)  # a picture without findings is searched again in n x n overlapping tiles
 _SURE_FACE = 0.8  # a bare back of the head can pass for a face, but not surely
 _HEAD = [POSE[n] for n in ("nose", "left_eye", "right_eye", "left_ear", "right_ear")]
@@ -148,8 +149,12 @@ class MediaPipeDetector:
         return None
 
     def _find_hands(self, image: np.ndarray, pose: FoundPose) -> dict[str, FoundHand]:
-        """Looks around each visible wrist; a hand belongs to the wrist that it ends at."""
-        picture = Window.whole(image).scaled(1.02)
+        """Looks around each visible wrist; a hand belongs to the wrist that it ends at.
+
+        A wrist may lie beyond the picture's rim and its fingers within. Last, the whole picture is
+        looked at: hands of half bodies and heads are large, and their wrists' places unsure.
+        """
+        picture = Window.whole(image).scaled(_HAND_RIM)
         wrists = {side: pose.points[POSE[f"{side}_wrist"]] for side in ("left", "right")}
         wrists = {s: w[:2] for s, w in wrists.items() if w[2] >= 0.5 and picture.contains(*w[:2])}
         found: dict[str, tuple[float, FoundHand]] = {}
@@ -158,6 +163,8 @@ class MediaPipeDetector:
                 if side not in found:
                     hands = self._hands_in(image, _hand_window(pose, side, factor))
                     _assign(hands, wrists, found)
+        if len(found) < len(wrists):
+            _assign(self._hands_in(image, Window.whole(image)), wrists, found)
         return {side: hand for side, (_, hand) in found.items()}
 
     def _hands_in(self, image: np.ndarray, window: Window) -> list[FoundHand]:

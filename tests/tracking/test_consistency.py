@@ -6,6 +6,7 @@ import torch
 
 from presence.tracking.consistency import consistent
 from presence.tracking.detection import POSE
+from presence.tracking.evidence import keypoint_weights
 from presence.tracking.fitting import BodyFitter
 from presence.tracking.measuring.scores import angle_between
 from presence.tracking.relaxed import JOINT
@@ -38,14 +39,15 @@ def test_arms_laid_along_the_rim_count_as_unseen(seen):
 
 
 def test_a_forearm_that_is_not_seen_hangs(seen, body, landmarks, monkeypatch):
-    """The upper arm points forwards; nothing is seen below the elbow."""
+    """The upper arm points forwards; the detector places the hand beyond the picture."""
     params = seen.params(2, yaw=0.0)
     pose = params.pose.clone()
     pose[JOINT["left_shoulder"]] = torch.tensor([-0.7, -0.2, -1.0])
     params = params.replace(pose=pose)
     detection = seen.detect(params, seen.camera(params, "full"), ("pose", "face"))
     marks = detection.keypoints["pose"].clone()
-    marks[[POSE[f"left_{n}"] for n in ("wrist", "pinky", "index", "thumb")], 2] = 0.05
+    hand = [POSE[f"left_{n}"] for n in ("wrist", "pinky", "index", "thumb")]
+    marks[hand] = torch.tensor([-300.0, 400.0, 0.05])
     hidden = dataclasses.replace(detection, keypoints={**detection.keypoints, "pose": marks})
 
     def from_straight_down():
@@ -56,3 +58,40 @@ def test_a_forearm_that_is_not_seen_hangs(seen, body, landmarks, monkeypatch):
     hanging = from_straight_down()
     monkeypatch.setattr("presence.tracking.objective._HANGING_SIGMA", 100.0)
     assert hanging < 40 and hanging < from_straight_down() - 5
+
+
+def test_a_hidden_hand_of_a_body_counts_where_it_is_placed_and_not_along_the_rim(seen):
+    params = seen.params(0)
+    detection = seen.detect(params, seen.camera(params, "full"), ("pose", "face"))
+    arm = [POSE[f"left_{n}"] for n in ("elbow", "wrist", "pinky", "index", "thumb")]
+
+    def least(place=None, hips=None):
+        pose = detection.keypoints["pose"].clone()
+        pose[arm, 2] = 0.05
+        if place is not None:
+            pose[arm, :2] = torch.tensor(place)
+        if hips is not None:
+            pose[[POSE["left_hip"], POSE["right_hip"]], 1] = hips
+        sets = {**detection.keypoints, "pose": pose}
+        weights = keypoint_weights(dataclasses.replace(detection, keypoints=sets))
+        return float(weights["pose"][arm].min())
+
+    assert least() > 0.1
+    assert least(place=(790.0, 400.0)) == 0
+    assert least(hips=1000.0) == 0
+
+
+def test_a_hidden_hand_is_fitted_where_it_is_placed(seen, body, landmarks):
+    """The forearm lies before the body; the detector places it, and calls it unseen."""
+    params = seen.params(2, yaw=0.0)
+    camera = seen.camera(params, "full")
+    detection = seen.detect(params, camera, ("pose", "face"))
+    marks = detection.keypoints["pose"].clone()
+    marks[[POSE[f"left_{n}"] for n in ("wrist", "pinky", "index", "thumb")], 2] = 0.05
+    sets = {**detection.keypoints, "pose": marks}
+    hidden = dataclasses.replace(detection, keypoints=sets)
+    tracking = BodyFitter(body, landmarks)(hidden)
+    wrist = JOINT["left_wrist"]
+    px = tracking.camera.project(body(tracking.body).joints[[wrist]])[0]
+    true = camera.project(body(params).joints[[wrist]])[0]
+    assert float((px - true).norm()) < 0.05 * camera.height

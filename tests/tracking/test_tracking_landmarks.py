@@ -6,9 +6,11 @@ import torch
 
 from presence.errors import AssetError
 from presence.rasterize import build_rasterizer
-from presence.tracking.detection import SET_SIZES
+from presence.tracking.detection import POSE, SET_SIZES
 from presence.tracking.face_regions import IRISES, LEFT_EYE, RIGHT_EYE
+from presence.tracking.landmark_building import dressed
 from presence.tracking.landmark_casting import FaceCaster
+from presence.tracking.landmark_clothed import clothed_people
 from presence.tracking.landmark_offsets import fit_offsets, hand_anchors
 from presence.tracking.landmark_renders import PersonRenderer
 from presence.tracking.landmarks import LandmarkMap, LandmarkSet
@@ -153,3 +155,21 @@ def test_offsets_recover_a_known_shift(body):
     gaps = (found.offsets - true.offsets).norm(dim=-1)
     assert gaps.max() < 0.003
     assert gaps.max() < 0.3 * float(shift.norm())
+
+
+def test_clothes_move_the_landmarks_that_they_hide(body, landmarks):
+    """A detector that takes the left shoulder 30 mm too high on clothed people is followed."""
+    people = list(clothed_people(body, 12))
+    assert people[0].image.shape == (640, 512, 3) and people[1].image.shape == (512, 512, 3)
+    answers = {}
+    for person in people:
+        points = landmarks.points(body, "pose", person.mesh)
+        points[POSE["left_shoulder"], 1] += 0.03
+        points[POSE["right_shoulder"], 1] += 0.03
+        px = person.camera.project(points)[0]
+        answers[person.image.tobytes()] = torch.cat([px, torch.ones(33, 1)], -1).numpy()
+    moved = dressed(body, landmarks, lambda image: answers[image.tobytes()], 12).sets["pose"]
+    shift = moved.offsets - landmarks.sets["pose"].offsets
+    for side in ("left", "right"):
+        assert 0.015 < shift[POSE[f"{side}_shoulder"], 1] < 0.035
+        assert shift[POSE[f"{side}_hip"]].norm() < 0.002

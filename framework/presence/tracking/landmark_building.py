@@ -12,6 +12,7 @@ from presence.bodies import Body
 from presence.rasterize import build_rasterizer
 from presence.tracking.detection import LANDMARK_SETS
 from presence.tracking.landmark_casting import FaceCaster
+from presence.tracking.landmark_clothed import clothed_people
 from presence.tracking.landmark_offsets import (
     fit_offsets,
     hand_anchors,
@@ -23,6 +24,7 @@ from presence.tracking.landmark_renders import Framing, PersonRenderer
 from presence.tracking.landmarks import LandmarkMap, LandmarkSet
 
 Detect = Callable[[np.ndarray], np.ndarray | None]
+_CLOTHES_PRIOR = 0.02  # m, standard deviation of what clothes move
 _log = logging.getLogger(__name__)
 
 
@@ -69,6 +71,24 @@ def build_landmarks(body: Body, detectors: dict[str, Detect], *, renders: int = 
     sets["left_hand"] = mirrored(hands["left_hand"], hands["right_hand"], same)
     sets["right_hand"] = mirrored(hands["right_hand"], hands["left_hand"], same)
     return LandmarkMap({name: sets[name] for name in LANDMARK_SETS})
+
+
+def dressed(body: Body, landmarks: LandmarkMap, detect: Detect, people: int) -> LandmarkMap:
+    """Moves a map's pose landmarks to where they are detected on clothed people.
+
+    On bare skin a detector sees joints; people in clothes it sees by sleeves and seams.
+
+    Args:
+        body: the model.
+        landmarks: derived on bare renders.
+        detect: pose: [H W 3] uint8 to [33 3] (px, px, confidence), or None.
+        people: number of pictures, at least one hundred to tell anything.
+    """
+    pose, seen = fit_offsets(
+        body, landmarks.sets["pose"], clothed_people(body, people), detect, _CLOTHES_PRIOR
+    )
+    _log.info("pose: detected on %d of %d clothed people", seen, people)
+    return LandmarkMap({**landmarks.sets, "pose": mirrored(pose, pose, pose_partners())})
 
 
 def summarize(landmarks: LandmarkMap) -> str:

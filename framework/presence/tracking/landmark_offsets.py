@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -10,13 +11,28 @@ from torch import Tensor
 
 from presence.bodies import Body
 from presence.bodies.joints import PARENTS
+from presence.structures import Camera, ProxyMesh
 from presence.tracking.detection import POSE_NAMES, SET_SIZES
 from presence.tracking.face_regions import FACE_OF_POSE
-from presence.tracking.landmark_renders import RenderedPerson
 from presence.tracking.landmarks import LandmarkSet
 from presence.tracking.relaxed import JOINT
 
 Detect = Callable[[np.ndarray], np.ndarray | None]
+
+
+class Pictured(Protocol):
+    """A picture [H W 3] (uint8) of a known body; see `RenderedPerson` and `ClothedPerson`."""
+
+    @property
+    def image(self) -> np.ndarray: ...  # noqa: D102
+
+    @property
+    def mesh(self) -> ProxyMesh: ...  # noqa: D102
+
+    @property
+    def camera(self) -> Camera: ...  # noqa: D102
+
+
 _FEWEST = 10  # observations
 _PRIOR = 0.02  # m, how far an offset is expected to lie from its first guess
 _HAND_PRIOR = 0.004
@@ -92,13 +108,13 @@ def _joint(side: str, name: str) -> int:
 
 
 def fit_offsets(
-    body: Body, marks: LandmarkSet, people: Iterable[RenderedPerson], detect: Detect, prior: float
+    body: Body, marks: LandmarkSet, people: Iterable[Pictured], detect: Detect, prior: float
 ) -> tuple[LandmarkSet, int]:
     """Moves joint landmarks to where detections on renders put them.
 
     For every landmark the offset minimises robust distances between its projection and its
     detections, plus a pull towards its first guess; one distance is measured at the joint's
-    depth, so that all people count alike.
+    depth, so that all people count alike. Landmarks beyond the picture's rim count nothing.
 
     Args:
         body: the model.
@@ -117,8 +133,9 @@ def fit_offsets(
         if found is None:
             continue
         seen += 1
-        jacobians, gaps = _observe(body, marks, person, found)
-        for index in np.flatnonzero((marks.joints.numpy() >= 0) & (found[:, 2] > 0.6)):
+        jacobians, gaps, inside = _observe(body, marks, person, found)
+        usable = inside & (marks.joints.numpy() >= 0) & (found[:, 2] > 0.6)
+        for index in np.flatnonzero(usable):
             rows[index].append((jacobians[index], gaps[index]))
     offsets, spread = marks.offsets.clone(), marks.spread.clone()
     for index, observed in enumerate(rows):
@@ -132,9 +149,14 @@ def fit_offsets(
 
 
 def _observe(
-    body: Body, marks: LandmarkSet, person: RenderedPerson, found: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns d(picture offset in m)/d(offset) [K 2 3] and the missing picture offset [K 2]."""
+    body: Body, marks: LandmarkSet, person: Pictured, found: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Compares detections with a body.
+
+    Returns:
+        d(picture offset in m)/d(offset) [K 2 3], the missing picture offset [K 2], and whether
+        both the landmark and its detection lie in the picture [K].
+    """
     carriers = body.weights.argmax(0)[marks.frames.clamp_min(0)]
     turns = person.mesh.skin_rotations[carriers]  # [K 3 3]
     moved = (turns @ marks.offsets[..., None])[..., 0]
@@ -147,7 +169,10 @@ def _observe(
     cam_from_offset = person.camera.cam_from_world[:3, :3] @ turns  # [K 3 3]
     rays = cam[:, :2] / depth[:, None]
     jacobians = cam_from_offset[:, :2] - rays[..., None] * cam_from_offset[:, 2:]
-    return jacobians.double().numpy(), gaps.double().numpy()
+    both = np.concatenate([px.numpy(), found[:, :2]], -1)
+    size = np.tile((person.camera.width, person.camera.height), 2)
+    inside = ((both >= 0) & (both <= size)).all(-1)
+    return jacobians.double().numpy(), gaps.double().numpy(), inside
 
 
 def _solve(observed: list[tuple[np.ndarray, np.ndarray]], prior: float) -> tuple[np.ndarray, float]:

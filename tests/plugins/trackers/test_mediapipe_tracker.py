@@ -186,3 +186,31 @@ def test_the_largest_face_that_has_a_body_is_taken():
     assert OneBody()._find_person(image, [printed, real]) == (real, body)
     assert OneBody()._find_person(image, [printed]) == (printed, None)
     assert OneBody()._find_person(image, []) == (None, None)
+
+
+def test_a_hand_in_the_picture_is_found_though_its_wrist_is_beyond_the_rim():
+    """Only the whole picture shows the hand: crops about a misplaced wrist do not."""
+    from presence.tracking.detection import POSE
+    from presence_plugins.trackers.mediapipe_detector import MediaPipeDetector
+    from presence_plugins.trackers.mediapipe_models import FoundHand, FoundPose
+
+    image = np.zeros((300, 300, 3), np.uint8)
+    image[200:290, 0:60] = 255  # the hand
+
+    class WholeHands:
+        def hands(self, crop):
+            whole = crop.mean() < 30 and crop.max() == 255
+            if not whole:
+                return []
+            points = np.linspace((0.01, 0.95), (0.2, 0.7), 21) * crop.shape[1::-1]
+            return [FoundHand(points, np.zeros((21, 3)), True, 0.9)]
+
+    pose = FoundPose(np.zeros((33, 3)), np.zeros((33, 3)), None)
+    pose.points[:, :2] = 150
+    pose.points[POSE["left_wrist"]] = -20, 285, 0.9
+    pose.points[[POSE["left_index"], POSE["left_pinky"]]] = 0, 270, 0.9
+    found = MediaPipeDetector(WholeHands())._find_hands(image, pose)
+    assert set(found) == {"left"}
+    assert np.allclose(found["left"].points[0], (3, 285))
+    pose.points[POSE["left_wrist"], :2] = -200, 285
+    assert MediaPipeDetector(WholeHands())._find_hands(image, pose) == {}
