@@ -2,4 +2,4 @@
 
 _base_ = ["./dualuv_halfbody.py"]
 
-model = dict(decoder=dict(_delete_=True, type="CopyDecoder"))
+model = dict(decoder=dict(_delete_=True, type="CopyDecoder"), feedback=None)

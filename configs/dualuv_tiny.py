@@ -22,6 +22,7 @@ model = dict(
         outline=True,  # at 96 px the outline is nearly all of the error, and 300 steps are few
         mask_ratio=0.3,
     ),
+    feedback=dict(geometry=None),  # measured is what 300 iterations teach, not what fitting adds
     reconstruction=dict(lpips=0.0),  # its trunk is a download; see docs/configs.md
     regularizers=[  # without SmoothnessLoss: 300 steps have to move whole outlines first
         dict(type="OffsetLoss", weight=1.0),

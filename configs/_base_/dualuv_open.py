@@ -44,7 +44,7 @@ model = dict(
         mask_ratio=0.5,
     ),
     renderer=dict(type="AutoRenderer"),
-    feedback=dict(steps=2),  # *
+    feedback=dict(geometry=dict(steps=15), colours=dict(steps=2)),  # *
     reconstruction=dict(type="ReconstructionLoss", l1=2.0, lpips=0.5, mask=1.0, net="squeeze"),
     regularizers=[  # weights*: the paper's lambdas are not in its text
         dict(type="OffsetLoss", weight=1.0),
@@ -52,6 +52,6 @@ model = dict(
         dict(type="IsotropyLoss", weight=0.001, ratio=5.0),
         dict(type="OpacityLoss", weight=0.01, target=0.8),
         dict(type="HandConsistencyLoss", weight=0.01),
-        dict(type="SmoothnessLoss", weight=10.0),  # *
+        dict(type="SmoothnessLoss", weight=0.02),  # *
     ],
 )

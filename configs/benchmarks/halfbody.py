@@ -10,7 +10,7 @@ benchmark = dict(
     notes=[
         "Every method is trained here, on procedural people, from nothing: open components, about "
         "20 M parameters, equal samples. True body parameters and cameras are given. The closed-form "
-        "copy learns nothing. Feedback from the portrait corrects colours after training. LAM makes heads only and is trained on head framings, as published.",
+        "copy learns nothing. Feedback from the portrait corrects geometry and colours after training. LAM makes heads only and is trained on head framings, as published.",
     ],
     rows={
         "Dual-UV": dict(
@@ -35,7 +35,7 @@ benchmark = dict(
         ),
         "IDOL": dict(config="../idol_halfbody.py", seeds=[0], paper="IDOL"),
         "LAM": dict(config="../lam_head.py", seeds=[0], paper="LAM"),
-        "copy": dict(config="../copy_halfbody.py", overrides=["model.feedback=null"], train=False),
+        "copy": dict(config="../copy_halfbody.py", train=False),
     },
     budget=dict(samples=3600),
     batch_size=12,

@@ -65,7 +65,7 @@ def test_smoothness_compares_neighbours_of_one_chart(avatar):
             if j is not None and chart[i] == chart[j]:
                 differences.append(np.abs(means[:, i] - means[:, j]).sum(-1))
     got = SmoothnessLoss(SURFACE, weight=2.0)(avatar).item()
-    assert got == pytest.approx(2.0 * np.mean(differences), rel=1e-5)
+    assert got == pytest.approx(2.0 * 64 * np.mean(differences), rel=1e-5)
     level = avatar.canonical.replace(means=torch.full_like(avatar.canonical.means, 0.02))
     assert SmoothnessLoss(SURFACE)(avatar.replace(canonical=level)).item() == 0
 

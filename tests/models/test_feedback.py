@@ -1,13 +1,14 @@
-"""Colour feedback on a ball of Gaussians in front of a camera."""
+"""Feedback on a ball of Gaussians in front of a camera."""
 
 import pytest
 import torch
 
+from presence.errors import ConfigError
 from presence.geometry import matrix_to_quaternion
-from presence.models.feedback import ColourFeedback
+from presence.models.feedback import ColourFeedback, GeometryFeedback, build_feedback
 from presence.projection import build_surface
 from presence.rendering import build_renderer
-from presence.structures import Avatar, Gaussians, Portrait
+from presence.structures import Avatar, Camera, Gaussians, Portrait, cat
 from presence.testing.toy import SphereBody
 from presence.testing.toys import toy_camera
 
@@ -73,3 +74,80 @@ def test_a_portrait_that_the_drawing_equals_changes_nothing(scene):
     same = portrait.replace(rgb=torch.full_like(portrait.rgb, 0.5))
     after = ColourFeedback(2)(avatar, same, mesh, camera, renderer)
     torch.testing.assert_close(after.canonical.colors, avatar.canonical.colors, atol=2e-3, rtol=0)
+
+
+def silhouette_error(avatar, portrait, mesh, camera, renderer):
+    return (renderer(avatar.pose(mesh), camera).alpha - portrait.alpha).abs().mean().item()
+
+
+@pytest.fixture(scope="module")
+def hat(scene):
+    """The ball, and a portrait of a ball of the same colour with a hump on one side."""
+    avatar, _, mesh, _, renderer = scene
+    wide = Camera.look_at(torch.tensor([0.0, 0.0, 2.0]), torch.zeros(3), 0.9, 96, 96)
+    camera = wide.unsqueeze()
+    ball = (renderer(avatar.pose(mesh), camera).alpha > 0.5).float()
+    alpha = ball.clone()
+    alpha[..., 34:62] = torch.maximum(ball, ball.roll(-5, dims=-2))[..., 34:62]
+    assert (alpha - ball).sum() > 100  # pixels to be covered
+    grey = Portrait(torch.full((1, 3, 96, 96), 0.5), alpha)
+    return avatar, grey, mesh, camera, renderer
+
+
+def fitted(scene, **options):
+    avatar, *given = scene
+    return GeometryFeedback(build_surface(SphereBody(), 128), **options)(avatar, *given)
+
+
+def test_geometry_takes_the_outline_of_the_portrait(hat):
+    avatar, portrait, mesh, camera, renderer = hat
+    errors = [
+        silhouette_error(fitted(hat, steps=steps, offset_rate=0.01), *hat[1:])
+        for steps in (0, 5, 15)
+    ]
+    assert errors[0] == pytest.approx(silhouette_error(*hat), abs=1e-4)
+    assert errors[2] < 0.8 * errors[1] and errors[1] < 0.8 * errors[0]
+    after = fitted(hat, steps=5, offset_rate=0.01)
+    assert after.canonical.colors.equal(avatar.canonical.colors)
+    assert not after.canonical.means.requires_grad
+
+
+def test_smoothness_takes_along_what_the_portrait_does_not_show(hat):
+    x, y, z = hat[0].pose(hat[2]).means[0].unbind(-1)
+    hidden = (x.abs() < 0.1) & (y > 0.4) & (z < -0.1)  # just behind the top
+
+    def rise(weight):
+        after = fitted(hat, steps=15, offset_rate=0.01, smoothness=weight)
+        return (after.canonical.means - hat[0].canonical.means)[0, hidden, 1].mean().item()
+
+    assert rise(0.04) > rise(0.0) + 0.01
+
+
+def test_avatars_of_a_batch_do_not_influence_each_other(hat):
+    avatar, portrait, mesh, camera, renderer = hat
+    other = portrait.replace(alpha=portrait.alpha.flip(-1))
+    two = [
+        cat([a, b])
+        for a, b in ((avatar, avatar), (portrait, other), (mesh, mesh), (camera, camera))
+    ]
+    together = fitted((*two, renderer), steps=3, offset_rate=0.01)
+    alone = fitted(hat, steps=3, offset_rate=0.01)
+    torch.testing.assert_close(
+        together.canonical.means[:1], alone.canonical.means, atol=1e-6, rtol=1e-4
+    )
+
+
+def test_gaussians_beside_the_map_are_refused(hat):
+    avatar, *given = hat
+    coarse = GeometryFeedback(build_surface(SphereBody(), 64))
+    with pytest.raises(ConfigError, match="smoothness=0"):
+        coarse(avatar, *given)
+
+
+def test_unknown_parts_and_options_are_named():
+    surface = build_surface(SphereBody(), 64)
+    with pytest.raises(ConfigError, match="`steps`; it has `geometry` and `colours`"):
+        build_feedback(dict(steps=2), surface)
+    with pytest.raises(ConfigError, match="pace"):
+        build_feedback(dict(colours=dict(pace=2)), surface)
+    assert len(build_feedback(dict(geometry=None, colours=dict(steps=1)), surface)) == 1

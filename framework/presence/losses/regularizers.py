@@ -79,7 +79,7 @@ class OffsetHingeLoss(Regularizer):
 
 @LOSSES.register()
 class SmoothnessLoss(Regularizer):
-    """Total variation of the offset map, m: neighbouring texels stay on one surface*.
+    """Total variation of the offset map: neighbouring texels stay on one surface*.
 
     Where pictures do not say how far hair or cloth stands off, nothing else keeps the Gaussians of
     neighbouring texels from scattering over all depths that are possible. Absolute differences
@@ -103,11 +103,16 @@ class SmoothnessLoss(Regularizer):
         self.register_buffer("along_v", (below > 0) & (below == chart[:-1]), persistent=False)
 
     def term(self, avatar: Avatar) -> Tensor:
-        """Returns the mean over pairs of neighbours in a chart of the summed |difference|."""
-        offsets = self.surface.to_map(avatar.canonical.means)  # [... 3 S S]
-        along_u = (offsets.diff(dim=-1) * self.along_u).abs().sum((-3, -2, -1))
-        along_v = (offsets.diff(dim=-2) * self.along_v).abs().sum((-3, -2, -1))
-        return ((along_u + along_v) / (self.along_u.sum() + self.along_v.sum())).mean()
+        """Returns the mean |slope| of the offsets in a chart, m over the map's whole side."""
+        return self.variation(avatar.canonical.means).mean()
+
+    def variation(self, values: Tensor) -> Tensor:
+        """Returns [...] the mean over pairs of neighbours of the slope of values [... N C]."""
+        maps = self.surface.to_map(values)  # [... C S S]
+        along_u = (maps.diff(dim=-1) * self.along_u).abs().sum((-3, -2, -1))
+        along_v = (maps.diff(dim=-2) * self.along_v).abs().sum((-3, -2, -1))
+        pairs = self.along_u.sum() + self.along_v.sum()
+        return self.surface.size * (along_u + along_v) / pairs
 
 
 @LOSSES.register()

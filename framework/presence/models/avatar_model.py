@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from presence.errors import ConfigError
 from presence.interfaces import Body, Decoder, Encoder, GaussianRenderer, Projector
 from presence.losses import ReconstructionLoss, Regularizer
-from presence.models.feedback import ColourFeedback
+from presence.models.feedback import FeedbackChain, build_feedback
 from presence.projection import blend_uv, build_surface
 from presence.registry import (
     BODIES,
@@ -50,8 +50,7 @@ class AvatarModel(BaseModel):
         renderer: Gaussians to pixels.
         reconstruction: image loss.
         regularizers: terms on the avatar alone.
-        feedback: corrects colours by the avatar's drawing, outside training; None leaves them as
-            decoded.
+        feedback: corrects the avatar by its drawing, outside training.
         data_preprocessor: mmengine's, moves batches to the device.
     """
 
@@ -65,7 +64,7 @@ class AvatarModel(BaseModel):
         *,
         reconstruction: ReconstructionLoss | None = None,
         regularizers: Sequence[Regularizer] = (),
-        feedback: ColourFeedback | None = None,
+        feedback: FeedbackChain | None = None,
         data_preprocessor: nn.Module | None = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor)
@@ -73,7 +72,7 @@ class AvatarModel(BaseModel):
         self.renderer = renderer
         self.reconstruction = reconstruction or ReconstructionLoss(lpips=0.0)
         self.regularizers = nn.ModuleList(regularizers)
-        self.feedback = feedback
+        self.feedback = FeedbackChain() if feedback is None else feedback
 
     @classmethod
     def from_config(cls, cfg: Mapping[str, Any]) -> AvatarModel:
@@ -95,7 +94,6 @@ class AvatarModel(BaseModel):
         has_projector = cfg.get("projector") is not None
         projector = PROJECTORS.build(cfg["projector"], **built) if has_projector else None
         terms = cfg.get("regularizers", ())
-        feedback = cfg.get("feedback")
         return cls(
             body=body,
             encoder=encoder,
@@ -104,7 +102,7 @@ class AvatarModel(BaseModel):
             renderer=RENDERERS.build(cfg["renderer"], **built),
             reconstruction=LOSSES.build(cfg["reconstruction"], **built),
             regularizers=[LOSSES.build(term, **built) for term in terms],
-            feedback=None if feedback is None else ColourFeedback(**feedback),
+            feedback=build_feedback(cfg.get("feedback"), built["surface"]),
         )
 
     def reconstruct(self, portrait: Portrait, body: BodyParams, camera: Camera) -> Avatar:
@@ -127,7 +125,7 @@ class AvatarModel(BaseModel):
         Args:
             body: [B].
         """
-        corrects = self.feedback is not None and not self.training
+        corrects = len(self.feedback) > 0 and not self.training
         if not (corrects or self.decoder.needs == "uv" or "posed" in self.decoder.also):
             return self.canonical_mesh(body), None
         both = self.pose_body(cat([_at_rest(body), body]))  # many small steps, taken once
@@ -148,9 +146,8 @@ class AvatarModel(BaseModel):
             assert self.projector is not None, "a UV decoder needs a projector"
             features = self.projector(features, portrait, posed, camera)
         avatar = self.decoder(features, canonical, body, camera, **self._also(portrait, posed))
-        if self.feedback is None or self.training:
+        if posed is None or self.training:
             return avatar
-        assert posed is not None
         with torch.autocast(avatar.device.type, enabled=False):
             return self.feedback(avatar, portrait, posed, camera, self.renderer)
 

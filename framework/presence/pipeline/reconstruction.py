@@ -26,8 +26,13 @@ from presence.structures import Portrait, Rendering, Tracking, stack
 from presence.tracking.cut_out import track_cut_out
 
 _log = logging.getLogger(__name__)
-STAGES = {"encoder": "encode", "projector": "project", "decoder": "decode"}
-TO_AVATAR = ("load", "track", "frame", "encode", "project", "decode", "body", "write_avatar")
+STAGES = {
+    "encoder": "encode",
+    "projector": "project",
+    "decoder": "decode",
+    "feedback": "feedback",
+}
+TO_AVATAR = ("load", "track", "frame", *STAGES.values(), "body", "write_avatar")
 """The stages from pixels to `avatar.safetensors`."""
 FILES = (
     "avatar.safetensors",

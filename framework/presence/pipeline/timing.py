@@ -47,7 +47,7 @@ class StageClock:
 
         Args:
             model: the module that the block runs.
-            stages: attribute name of a submodule to stage name; absent submodules are skipped.
+            stages: attribute name of a submodule to stage name; those that do not run are skipped.
             rest: stage of the time outside them.
         """
         hooks, opened, before = [], {}, sum(self.seconds.values())
@@ -55,9 +55,9 @@ class StageClock:
             part = getattr(model, attribute, None)
             if not isinstance(part, nn.Module):
                 continue
-            self.seconds.setdefault(stage, 0.0)
 
             def enter(*_: object, stage: str = stage) -> None:
+                self.seconds.setdefault(stage, 0.0)
                 opened[stage] = self._now()
 
             def leave(*_: object, stage: str = stage) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from presence.models.attention import AttentionChoice, attention_kernels, resolve_attention
 from presence.models.avatar_model import AvatarModel
+from presence.models.feedback import FeedbackChain
 from presence.realtime.blocks import fuse_blocks
 from presence.realtime.compiling import CompileMode, compile_blocks
 from presence.realtime.graphs import Recorded
@@ -68,7 +69,7 @@ class ReconstructionSession:
         self.body, self.camera = body.map(_own), camera.map(_own)
         self.model = for_inference(model, compile=compile, gelu=gelu, notes=self.notes)
         # It draws with a renderer that may wait for the host, so it is left out of the graph.
-        self._feedback, self.model.feedback = self.model.feedback, None
+        self._feedback, self.model.feedback = self.model.feedback, FeedbackChain()
         self.attention = resolve_attention(
             attention,
             self.model,
@@ -95,9 +96,9 @@ class ReconstructionSession:
         ):
             own.copy_(given, non_blocking=True)
         avatar, posed = self._recorded()
-        if self._feedback is not None:
-            assert posed is not None
-            avatar = self._feedback(avatar, self.portrait, posed, self.camera, self.model.renderer)
+        if posed is not None:
+            seen = self.portrait, posed, self.camera
+            avatar = self._feedback(avatar, *seen, self.model.renderer)
         return avatar[0] if self._single else avatar
 
     @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Feedback from the portrait: the avatar is drawn once more, and what differs goes back to it."""
+"""Colours corrected by iterative back projection of the portrait."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import torch
 from torch import Tensor
 
 from presence.interfaces import GaussianRenderer
+from presence.models.feedback.base import Feedback
 from presence.projection.silhouette import sample_picture
 from presence.structures import Avatar, Camera, Gaussians, Portrait, ProxyMesh
 
 _OPAQUE = 0.5  # alpha from which a pixel of the drawing has a colour of its own
 
 
-class ColourFeedback:
+class ColourFeedback(Feedback):
     """Corrects colours by what the avatar's drawing lacks of its portrait, in closed form.
 
     Splats overlap, so a picture of Gaussians that carry the portrait's colours is a blurred
@@ -27,10 +28,11 @@ class ColourFeedback:
     """
 
     def __init__(self, steps: int = 2, *, gain: float = 1.0, behind: float = 0.01) -> None:
+        super().__init__()
         self.steps, self.gain, self.behind = steps, gain, behind
 
     @torch.no_grad()
-    def __call__(
+    def forward(
         self,
         avatar: Avatar,
         portrait: Portrait,
@@ -38,15 +40,7 @@ class ColourFeedback:
         camera: Camera,
         renderer: GaussianRenderer,
     ) -> Avatar:
-        """Returns the avatar with corrected colours.
-
-        Args:
-            avatar: [B], reconstructed from the portrait.
-            portrait: [B 3 H W].
-            posed: the body in the portrait, [B].
-            camera: the portrait's, [B].
-            renderer: draws Gaussians.
-        """
+        """Returns the avatar with corrected colours, see `Feedback`."""
         gaussians = avatar.pose(posed)
         for _ in range(self.steps):
             change = self._difference(gaussians, portrait, camera, renderer)
