@@ -19,7 +19,9 @@ benchmark = dict(
         "_delete_": True,
         "full": dict(config=config, paper="full"),
         "with feedback": dict(
-            config=config, overrides=["model.feedback={geometry: {steps: 15}, colours: {steps: 2}}"], weights_of="full"
+            config=config,
+            overrides=["model.feedback={geometry: {steps: 15}, colours: {steps: 2}}"],
+            weights_of="full",
         ),
         "2 blocks": dict(config=config, overrides=["model.decoder.blocks=2"], paper="2 blocks"),
         "4 blocks": dict(config=config, overrides=["model.decoder.blocks=4"], paper="4 blocks"),
