@@ -149,14 +149,15 @@ class MediaPipeDetector:
         return None
 
     def _find_hands(self, image: np.ndarray, pose: FoundPose) -> dict[str, FoundHand]:
-        """Looks around each visible wrist; a hand belongs to the wrist that it ends at.
+        """Looks around each wrist; a hand belongs to the wrist that it ends at.
 
-        A wrist may lie beyond the picture's rim and its fingers within. Last, the whole picture is
+        The pose model is often unsure of a wrist whose hand is in plain view, so its confidence
+        does not count. A wrist may lie beyond the picture's rim and its fingers within. Last, the whole picture is
         looked at: hands of half bodies and heads are large, and their wrists' places unsure.
         """
         picture = Window.whole(image).scaled(_HAND_RIM)
         wrists = {side: pose.points[POSE[f"{side}_wrist"]] for side in ("left", "right")}
-        wrists = {s: w[:2] for s, w in wrists.items() if w[2] >= 0.5 and picture.contains(*w[:2])}
+        wrists = {s: w[:2] for s, w in wrists.items() if picture.contains(*w[:2])}
         found: dict[str, tuple[float, FoundHand]] = {}
         for factor in _HAND_WINDOWS:
             for side in wrists:

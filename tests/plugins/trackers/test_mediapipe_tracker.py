@@ -207,7 +207,8 @@ def test_a_hand_in_the_picture_is_found_though_its_wrist_is_beyond_the_rim():
 
     pose = FoundPose(np.zeros((33, 3)), np.zeros((33, 3)), None)
     pose.points[:, :2] = 150
-    pose.points[POSE["left_wrist"]] = -20, 285, 0.9
+    pose.points[POSE["right_wrist"], :2] = 900
+    pose.points[POSE["left_wrist"]] = -20, 285, 0.1  # how sure the pose model is does not count
     pose.points[[POSE["left_index"], POSE["left_pinky"]]] = 0, 270, 0.9
     found = MediaPipeDetector(WholeHands())._find_hands(image, pose)
     assert set(found) == {"left"}
