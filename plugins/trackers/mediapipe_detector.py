@@ -152,8 +152,9 @@ class MediaPipeDetector:
         """Looks around each wrist; a hand belongs to the wrist that it ends at.
 
         The pose model is often unsure of a wrist whose hand is in plain view, so its confidence
-        does not count. A wrist may lie beyond the picture's rim and its fingers within. Last, the whole picture is
-        looked at: hands of half bodies and heads are large, and their wrists' places unsure.
+        does not count. A wrist may lie beyond the picture's rim and its fingers within. Last, the
+        whole picture is looked at: hands of half bodies and heads are large, and their wrists'
+        places unsure.
         """
         picture = Window.whole(image).scaled(_HAND_RIM)
         wrists = {side: pose.points[POSE[f"{side}_wrist"]] for side in ("left", "right")}
