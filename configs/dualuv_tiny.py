@@ -19,6 +19,7 @@ model = dict(
         cell_width=None,
         refine_blocks=0,
         hidden=64,
+        cover=0.0,  # at 96 px no picture is near enough to see gaps
         outline=True,  # at 96 px the outline is nearly all of the error, and 300 steps are few
         mask_ratio=0.3,
     ),

@@ -40,6 +40,7 @@ model = dict(
         probes=(-0.02, 0.0, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2),  # * metres
         carve=True,  # *
         resample=True,  # *
+        cover=0.4,  # *
         narrow=2.0,  # * standard deviations
         mask_ratio=0.5,
     ),

@@ -25,6 +25,8 @@ from presence.projection import (
     SurfaceMap,
     carve,
     colours_at,
+    cover,
+    gaps,
     narrow,
     probe_mask,
 )
@@ -83,6 +85,8 @@ class DualUVDecoder(Decoder):
         resample: whether a seen Gaussian takes the portrait's colour where it ends up, not where
             its surface point is*: cloth that stands off the body keeps its pattern in place. Needs
             `texel_rgb`.
+        cover: share of the distance to its farthest neighbour that a Gaussian's deviations along
+            the surface have at least*: no holes where offsets spread texels, from near either.
         narrow: standard deviations that must fit between a Gaussian and the portrait's outline*,
             see `presence.projection.narrow`; 0 leaves sizes as they are.
         max_offset: metres; offsets are soft-limited to it*.
@@ -120,6 +124,7 @@ class DualUVDecoder(Decoder):
         outline: bool = False,
         carve: bool = False,
         resample: bool = False,
+        cover: float = 0.0,
         narrow: float = 0.0,
         max_offset: float = 0.3,
     ) -> None:
@@ -144,7 +149,8 @@ class DualUVDecoder(Decoder):
         if texel_rgb:
             self.texel_in = nn.Linear(4 * self.patch**2, cell)
         self.probes, self.outline, self.carve = tuple(probes), outline, carve
-        self.complete, self.resample, self.narrow = complete, resample, narrow
+        self.complete, self.resample = complete, resample
+        self.cover, self.narrow = cover, narrow
         self.register_buffer("no_turn", torch.tensor([1.0, 0.0, 0.0, 0.0]), persistent=False)
         if self.probes:
             self.register_buffer("probed", _central_points(surface, core_size), persistent=False)
@@ -186,13 +192,14 @@ class DualUVDecoder(Decoder):
     ) -> Avatar:
         """Decodes UV features of a batch to avatars with one Gaussian a texel.
 
-        Only `probes`, `outline`, `carve`, `narrow` and `resample` read `portrait` and the `posed`
-        body.
+        Only `probes`, `outline`, `cover`, `carve`, `narrow` and `resample` read `portrait` and the
+        `posed` body.
         """
-        again = self.carve or self.resample or self.narrow > 0
+        again = self.carve or self.resample or self.cover > 0 or self.narrow > 0
         if (self.probes or self.outline or again) and (portrait is None or posed is None):
             raise TypeError(
-                "probes, outline, carve, narrow and resample need the portrait and the posed body"
+                "probes, outline, cover, carve, narrow and resample need the portrait and the "
+                "posed body"
             )
         features = self._drop_cells(features)
         core, shell = self._cells(features)
@@ -258,8 +265,10 @@ class DualUVDecoder(Decoder):
         """Compares the placed Gaussians with the portrait: its outline, and its colours anew."""
         means = avatar.pose(posed).means
         canonical = avatar.canonical
-        if self.carve or self.narrow:
-            surface = avatar.binding.interpolate(posed.vertices)
+        surface = avatar.binding.interpolate(posed.vertices)
+        if self.cover:
+            gap = gaps(self.surface, means, surface)
+            canonical = canonical.replace(scales=cover(canonical.scales, gap, self.cover))
         if self.carve:
             left = carve(portrait.alpha, means, surface, avatar.camera)
             canonical = canonical.replace(opacities=canonical.opacities * left)

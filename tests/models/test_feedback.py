@@ -102,12 +102,11 @@ def fitted(scene, **options):
 def test_geometry_takes_the_outline_of_the_portrait(hat):
     avatar, portrait, mesh, camera, renderer = hat
     errors = [
-        silhouette_error(fitted(hat, steps=steps, offset_rate=0.01), *hat[1:])
-        for steps in (0, 5, 15)
+        silhouette_error(fitted(hat, steps=steps, rate=0.01), *hat[1:]) for steps in (0, 5, 15)
     ]
     assert errors[0] == pytest.approx(silhouette_error(*hat), abs=1e-4)
     assert errors[2] < 0.8 * errors[1] and errors[1] < 0.8 * errors[0]
-    after = fitted(hat, steps=5, offset_rate=0.01)
+    after = fitted(hat, steps=5, rate=0.01)
     assert after.canonical.colors.equal(avatar.canonical.colors)
     assert not after.canonical.means.requires_grad
 
@@ -117,7 +116,7 @@ def test_smoothness_takes_along_what_the_portrait_does_not_show(hat):
     hidden = (x.abs() < 0.1) & (y > 0.4) & (z < -0.1)  # just behind the top
 
     def rise(weight):
-        after = fitted(hat, steps=15, offset_rate=0.01, smoothness=weight)
+        after = fitted(hat, steps=15, rate=0.01, smoothness=weight)
         return (after.canonical.means - hat[0].canonical.means)[0, hidden, 1].mean().item()
 
     assert rise(0.04) > rise(0.0) + 0.01
@@ -130,8 +129,8 @@ def test_avatars_of_a_batch_do_not_influence_each_other(hat):
         cat([a, b])
         for a, b in ((avatar, avatar), (portrait, other), (mesh, mesh), (camera, camera))
     ]
-    together = fitted((*two, renderer), steps=3, offset_rate=0.01)
-    alone = fitted(hat, steps=3, offset_rate=0.01)
+    together = fitted((*two, renderer), steps=3, rate=0.01)
+    alone = fitted(hat, steps=3, rate=0.01)
     torch.testing.assert_close(
         together.canonical.means[:1], alone.canonical.means, atol=1e-6, rtol=1e-4
     )
@@ -140,7 +139,7 @@ def test_avatars_of_a_batch_do_not_influence_each_other(hat):
 def test_gaussians_beside_the_map_are_refused(hat):
     avatar, *given = hat
     coarse = GeometryFeedback(build_surface(SphereBody(), 64))
-    with pytest.raises(ConfigError, match="smoothness=0"):
+    with pytest.raises(ConfigError, match="geometry=null"):
         coarse(avatar, *given)
 
 

@@ -91,16 +91,10 @@ class SmoothnessLoss(Regularizer):
     """
 
     name = "smoothness"
-    along_u: Tensor
-    along_v: Tensor
 
     def __init__(self, surface: SurfaceMap, *, weight: float = 1.0) -> None:
         super().__init__(weight)
         self.surface = surface
-        chart = surface.to_map(surface.charts[:, None] + 1)[0]  # [S S], 0 beside all charts
-        beside, below = chart[:, 1:], chart[1:]
-        self.register_buffer("along_u", (beside > 0) & (beside == chart[:, :-1]), persistent=False)
-        self.register_buffer("along_v", (below > 0) & (below == chart[:-1]), persistent=False)
 
     def term(self, avatar: Avatar) -> Tensor:
         """Returns the mean |slope| of the offsets in a chart, m over the map's whole side."""
@@ -108,11 +102,9 @@ class SmoothnessLoss(Regularizer):
 
     def variation(self, values: Tensor) -> Tensor:
         """Returns [...] the mean over pairs of neighbours of the slope of values [... N C]."""
-        maps = self.surface.to_map(values)  # [... C S S]
-        along_u = (maps.diff(dim=-1) * self.along_u).abs().sum((-3, -2, -1))
-        along_v = (maps.diff(dim=-2) * self.along_v).abs().sum((-3, -2, -1))
-        pairs = self.along_u.sum() + self.along_v.sum()
-        return self.surface.size * (along_u + along_v) / pairs
+        surface = self.surface
+        total = sum(slope.abs().sum((-3, -2, -1)) for slope in surface.slopes(values))
+        return surface.size * total / (surface.pairs_u.sum() + surface.pairs_v.sum())
 
 
 @LOSSES.register()

@@ -2,6 +2,7 @@
 
 from presence.projection.blending import blend_uv
 from presence.projection.completion import NearbyColours, complete_colours, mirrored_points
+from presence.projection.covering import cover, gaps
 from presence.projection.dual_uv import DualUVProjector
 from presence.projection.silhouette import carve, colours_at, narrow, probe_mask
 from presence.projection.surface import SurfaceMap, build_surface
@@ -15,6 +16,8 @@ __all__ = [
     "carve",
     "colours_at",
     "complete_colours",
+    "cover",
+    "gaps",
     "mirrored_points",
     "narrow",
     "probe_mask",

@@ -41,6 +41,8 @@ class SurfaceMap(nn.Module):
     along_u: Tensor
     along_v: Tensor
     _chart_of_face: Tensor
+    pairs_u: Tensor
+    pairs_v: Tensor
 
     def __init__(self, topology: MeshTopology, size: int) -> None:
         super().__init__()
@@ -63,6 +65,11 @@ class SurfaceMap(nn.Module):
         constants["_chart_of_face"] = _charts(topology.faces_uv)
         for name, value in constants.items():
             self.register_buffer(name, value, persistent=False)
+        chart = self.to_map(self.charts[:, None] + 1)[0]  # [S S], 0 beside all charts
+        beside = (chart[:, 1:] > 0) & (chart[:, 1:] == chart[:, :-1])
+        below = (chart[1:] > 0) & (chart[1:] == chart[:-1])
+        self.register_buffer("pairs_u", beside, persistent=False)  # [S S-1] neighbours in a chart
+        self.register_buffer("pairs_v", below, persistent=False)  # [S-1 S]
 
     def __len__(self) -> int:
         return self.texels.shape[0]
@@ -91,6 +98,15 @@ class SurfaceMap(nn.Module):
     def from_map(self, maps: Tensor) -> Tensor:
         """Gathers the points' values [... N C] from maps [... C S S]."""
         return maps.flatten(-2).index_select(-1, self.texels).transpose(-1, -2)
+
+    def slopes(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns differences of values [... N C] between neighbouring texels of one chart.
+
+        Returns:
+            [... C S S-1] along u and [... C S-1 S] along v; zero where there is no such pair.
+        """
+        maps = self.to_map(values)
+        return maps.diff(dim=-1) * self.pairs_u, maps.diff(dim=-2) * self.pairs_v
 
     def tangent_frames(self, vertices: Tensor) -> tuple[Tensor, Tensor]:
         """Returns frames and spacing of the points on a mesh [... V 3].

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from presence.errors import ConfigError
@@ -10,25 +11,24 @@ from presence.interfaces import GaussianRenderer
 from presence.losses import SmoothnessLoss
 from presence.models.feedback.base import Feedback
 from presence.projection import SurfaceMap
-from presence.structures import Avatar, Camera, Gaussians, Portrait, ProxyMesh
+from presence.structures import Avatar, Camera, Portrait, ProxyMesh
 
 
 class GeometryFeedback(Feedback):
-    """Moves, resizes and fades Gaussians until the drawing has the portrait's outline.
+    """Moves Gaussians until the drawing has the portrait's outline.
 
     A network foresees hair, hems and soles to a few pixels only; the portrait says exactly where
     they end. A fixed number of Adam steps lowers the absolute differences of colour and mask in
-    the portrait's view, over white and black in turn. How much a Gaussian moves is kept alike
-    among neighbours of the UV map (total variation), so that what the portrait does not show
-    comes along. Nothing is learned; colours are left to `ColourFeedback`.
+    the portrait's view, over white and black in turn. Movements are a blurred map, and vary little
+    over it (total variation): what the portrait does not show comes along, and no holes open
+    between neighbours. Nothing is learned; sizes, opacities and colours stay as they are.
 
     Args:
         surface: the texels of the Gaussians.
         steps: drawings, each forwards and backwards.
-        offset_rate: metres that one step moves a Gaussian, at most about.
-        scale_rate: the same for the logarithms of its deviations.
-        opacity_rate: the same for its opacity's logit.
-        smoothness: weight of the variation of movements, 1/m; 0 leaves it out.
+        rate: metres that one step moves a Gaussian, at most about.
+        blur: texels along a side of the box by which movements are averaged, twice.
+        smoothness: weight of the variation of movements, 1/m.
     """
 
     def __init__(
@@ -36,14 +36,14 @@ class GeometryFeedback(Feedback):
         surface: SurfaceMap,
         *,
         steps: int = 15,
-        offset_rate: float = 1e-3,
-        scale_rate: float = 0.03,
-        opacity_rate: float = 0.1,
+        rate: float = 1e-3,
+        blur: int = 5,
         smoothness: float = 0.04,
     ) -> None:
         super().__init__()
-        self.steps, self.smoothness = steps, smoothness
-        self.rates = (offset_rate, scale_rate, opacity_rate)
+        if blur % 2 == 0:
+            raise ConfigError(f"model.feedback.geometry.blur={blur} has no middle: use an odd side")
+        self.steps, self.rate, self.blur, self.smoothness = steps, rate, blur, smoothness
         self.slopes = SmoothnessLoss(surface)
 
     def forward(
@@ -57,61 +57,58 @@ class GeometryFeedback(Feedback):
         """Returns the avatar with corrected geometry, see `Feedback`.
 
         Raises:
-            ConfigError: `smoothness` is asked for, but the Gaussians are not the map's texels.
+            ConfigError: the Gaussians are not the map's texels.
         """
         start = avatar.canonical.map(Tensor.detach)
         count, texels = start.means.shape[-2], len(self.slopes.surface)
-        if self.smoothness and count != texels:
+        if count != texels:
             raise ConfigError(
-                f"the avatar has {count} Gaussians and the UV map {texels} "
-                "texels: set model.feedback.geometry.smoothness=0, or geometry=null"
+                f"the avatar has {count} Gaussians and the UV map {texels} texels, along which "
+                "movements are blurred: set model.feedback.geometry=null"
             )
-        given = posed.map(Tensor.detach), portrait.map(Tensor.detach), camera
+        given = posed.map(Tensor.detach), portrait.map(Tensor.detach), camera, renderer
+
+        def moved(by: Tensor) -> Avatar:
+            return avatar.replace(canonical=start.replace(means=start.means + by))
+
         with torch.enable_grad():
-            change = [
-                torch.zeros_like(part).requires_grad_()
-                for part in (start.means, start.scales, start.opacities)
-            ]
-            optimizer = torch.optim.Adam(
-                [dict(params=[c], lr=rate) for c, rate in zip(change, self.rates)], betas=_BETAS
-            )
-            for step in range(self.steps):
+            steps = torch.zeros_like(start.means).requires_grad_()
+            optimizer = torch.optim.Adam([steps], lr=self.rate, betas=_BETAS)
+            for number in range(self.steps):
                 optimizer.zero_grad()
-                changed = avatar.replace(canonical=_changed(start, *change))
-                self._cost(changed, change[0], step, *given, renderer).backward()
+                movement = self._blurred(steps)
+                cost = _differences(moved(movement), number, *given)
+                cost = cost + self.smoothness * self.slopes.variation(movement)
+                cost.sum().backward()  # a sum: avatars of a batch do not depend on each other
                 optimizer.step()
         with torch.no_grad():
-            return avatar.replace(canonical=_changed(start, *change))
+            return moved(self._blurred(steps))
 
-    def _cost(
-        self,
-        avatar: Avatar,
-        movement: Tensor,
-        step: int,
-        posed: ProxyMesh,
-        portrait: Portrait,
-        camera: Camera,
-        renderer: GaussianRenderer,
-    ) -> Tensor:
-        """Sums what is wrong with each avatar of the batch: none depends on the others."""
-        behind = portrait.rgb.new_full((portrait.rgb.shape[0], 3), float(step % 2 == 0))
-        drawn = renderer(avatar.pose(posed), camera, behind)
-        true = portrait.rgb * portrait.alpha + behind[..., None, None] * (1 - portrait.alpha)
-        cost = (drawn.rgb - true).abs().mean((-3, -2, -1))
-        cost = cost + (drawn.alpha - portrait.alpha).abs().mean((-3, -2, -1))
-        if self.smoothness:
-            cost = cost + self.smoothness * self.slopes.variation(movement)
-        return cost.sum()
+    def _blurred(self, values: Tensor) -> Tensor:
+        """Averages values [B N 3] with those around them on the map, twice."""
+        surface, side = self.slopes.surface, self.blur
+        inside = surface.to_map(torch.ones_like(values[:1, :, :1]))  # [1 1 S S]
+        maps = surface.to_map(values)
+        shares = F.avg_pool2d(inside, side, 1, side // 2).clamp_min(1e-6)
+        for _ in range(2):
+            maps = F.avg_pool2d(maps, side, 1, side // 2) / shares * inside
+        return surface.from_map(maps)
 
 
 _BETAS = (0.9, 0.95)  # few steps: the scale of gradients must be known soon
 
 
-def _changed(start: Gaussians, movement: Tensor, growth: Tensor, fading: Tensor) -> Gaussians:
-    """Returns Gaussians moved by metres, their deviations and opacities changed as logarithms."""
-    logits = torch.logit(start.opacities.clamp(1e-3, 1 - 1e-3))
-    return start.replace(
-        means=start.means + movement,
-        scales=start.scales * growth.exp(),
-        opacities=torch.sigmoid(logits + fading),
-    )
+def _differences(
+    avatar: Avatar,
+    number: int,
+    posed: ProxyMesh,
+    portrait: Portrait,
+    camera: Camera,
+    renderer: GaussianRenderer,
+) -> Tensor:
+    """Returns how far each avatar's drawing is from its portrait [B]."""
+    behind = portrait.rgb.new_full((portrait.rgb.shape[0], 3), float(number % 2 == 0))
+    drawn = renderer(avatar.pose(posed), camera, behind)
+    true = portrait.rgb * portrait.alpha + behind[..., None, None] * (1 - portrait.alpha)
+    colours = (drawn.rgb - true).abs().mean((-3, -2, -1))
+    return colours + (drawn.alpha - portrait.alpha).abs().mean((-3, -2, -1))
