@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -13,13 +13,9 @@ from torch import Tensor, nn
 from presence.errors import ConfigError
 from presence.geometry import matrix_to_quaternion, quaternion_multiply, vertex_normals
 from presence.interfaces import Body, Decoder
-from presence.models.layers import (
-    AlignedLinear,
-    ConvBlock,
-    TransformerBlock,
-    sinusoids,
-    two_layer_mlp,
-)
+from presence.models.attribute_heads import AttributeHeads
+from presence.models.layers import AlignedLinear, ConvBlock, TransformerBlock, sinusoids
+from presence.models.merging import flatten_cells, mergers, unflatten_cells
 from presence.projection import (
     NearbyColours,
     SurfaceMap,
@@ -31,7 +27,6 @@ from presence.projection import (
     probe_mask,
 )
 from presence.projection.outline import OUTLINE_CHANNELS, outline_vectors
-from presence.realtime.heads_training import can_train_fused, train_heads
 from presence.registry import DECODERS
 from presence.structures import (
     Avatar,
@@ -158,8 +153,8 @@ class DualUVDecoder(Decoder):
             self.probe_in = nn.Linear(len(self.probes) + 1, cell, bias=False)
         if complete:
             self.completion = NearbyColours(body, surface)
-        self.merge_core, self.unmerge = _mergers(cell, width, merge)
-        self.merge_shell = _mergers(cell, width, merge)[0] if shell_size else None
+        self.merge_core, self.unmerge = mergers(cell, width, merge)
+        self.merge_shell = mergers(cell, width, merge)[0] if shell_size else None
         self.blocks = nn.ModuleList(
             TransformerBlock(width, heads, mlp_ratio=mlp_ratio) for _ in range(blocks)
         )
@@ -204,7 +199,7 @@ class DualUVDecoder(Decoder):
         features = self._drop_cells(features)
         core, shell = self._cells(features)
         if self.probes and portrait is not None and posed is not None:
-            core = core + _unflatten(self.probe_in(self._probe(portrait, posed, camera)))
+            core = core + unflatten_cells(self.probe_in(self._probe(portrait, posed, camera)))
         cells = self._attend(core, shell)
         texels = self._unpatchify(self.refine(cells))  # [B N C]
         copied = self._copied(features)
@@ -303,18 +298,18 @@ class DualUVDecoder(Decoder):
 
     def _cells(self, features: UVFeatures) -> tuple[Tensor, Tensor | None]:
         """Positions, features and flags of both branches to cells [B C U U] and [B C s s]."""
-        core = _flatten(features.core) + self.core_position
-        core = self.core_in(torch.cat([core, _flatten(features.core_seen)], -1))
+        core = flatten_cells(features.core) + self.core_position
+        core = self.core_in(torch.cat([core, flatten_cells(features.core_seen)], -1))
         if self.texel_rgb:
             texels = torch.cat(
                 [(features.texels - 0.5) * (features.texels_seen > 0), features.texels_seen], 1
             )
-            core = core + self.texel_in(_flatten(F.pixel_unshuffle(texels, self.patch)))
+            core = core + self.texel_in(flatten_cells(F.pixel_unshuffle(texels, self.patch)))
         if not self.shell_size:
-            return _unflatten(core), None
-        shell = _flatten(features.shell) + self.shell_position
-        shell = self.shell_in(torch.cat([shell, _flatten(features.shell_seen)], -1))
-        return _unflatten(core), _unflatten(shell)
+            return unflatten_cells(core), None
+        shell = flatten_cells(features.shell) + self.shell_position
+        shell = self.shell_in(torch.cat([shell, flatten_cells(features.shell_seen)], -1))
+        return unflatten_cells(core), unflatten_cells(shell)
 
     def _attend(self, core: Tensor, shell: Tensor | None) -> Tensor:
         """Self-attention among the tokens of both branches; returns core cells [B C U U]."""
@@ -324,12 +319,12 @@ class DualUVDecoder(Decoder):
             tokens = torch.cat([tokens, self.merge_shell(shell)], 1)
         for block in self.blocks:
             tokens = block(tokens)
-        merged = self.unmerge(_unflatten(tokens[:, :count]))
+        merged = self.unmerge(unflatten_cells(tokens[:, :count]))
         return merged if self.merge == 1 else core + merged
 
     def _unpatchify(self, cells: Tensor) -> Tensor:
-        patches = self.expand(self.norm(_flatten(cells)))
-        return self.surface.from_map(F.pixel_shuffle(_unflatten(patches), self.patch))
+        patches = self.expand(self.norm(flatten_cells(cells)))
+        return self.surface.from_map(F.pixel_shuffle(unflatten_cells(patches), self.patch))
 
     def _copied(self, features: UVFeatures) -> Tensor | None:
         """The portrait's colour at each texel, as a logit, and how squarely it was seen [B N 4]."""
@@ -384,61 +379,8 @@ _SCALE_BIAS = math.log(0.6)
 _OPACITY_BIAS = math.log(0.9 / 0.1)
 
 
-class AttributeHeads(nn.Module):
-    """One two-layer MLP for each Gaussian attribute (paper A.1).
-
-    Args:
-        inputs: channels a texel comes with.
-        hidden: hidden width of each MLP.
-        outputs: attribute name to channels.
-        init_scale: factor on the last layers' weights at the start; with 0 all outputs are 0.
-    """
-
-    OUTPUTS: ClassVar[dict[str, int]] = {
-        "color": 3,
-        "opacity": 1,
-        "offset": 3,
-        "rotation": 4,
-        "scale": 3,
-    }
-
-    def __init__(
-        self,
-        inputs: int,
-        hidden: int,
-        *,
-        outputs: Mapping[str, int] | None = None,
-        init_scale: float = 0.1,
-    ) -> None:
-        super().__init__()
-        self.mlps = nn.ModuleDict(
-            {
-                name: two_layer_mlp(inputs, hidden, channels, init_scale=init_scale)
-                for name, channels in (outputs or self.OUTPUTS).items()
-            }
-        )
-
-    def forward(self, texels: Tensor) -> dict[str, Tensor]:
-        """Maps texels [B N C] to raw attributes [B N ...].
-
-        Without gradients, on a CPU, texels go through in pieces whose hidden layer stays in cache;
-        with gradients, on a GPU under autocast, hidden layers are not stored either.
-        """
-        if torch.is_grad_enabled() and can_train_fused(self.mlps, texels):
-            return train_heads(self.mlps, texels)
-        if torch.is_grad_enabled() or texels.is_cuda:
-            return {name: mlp(texels) for name, mlp in self.mlps.items()}
-        pieces = texels.split(_CHUNK, dim=1)
-        return {
-            name: torch.cat([mlp(piece) for piece in pieces], 1) for name, mlp in self.mlps.items()
-        }
-
-
 # What the way to the outline may change: all but colours.
 _GEOMETRY = {name: n for name, n in AttributeHeads.OUTPUTS.items() if name != "color"}
-
-# Texels at a time: 256 hidden channels of 2,048 texels are 2 MB.
-_CHUNK = 2048
 
 
 def _central_points(surface: SurfaceMap, grid: int) -> Tensor:
@@ -451,54 +393,6 @@ def _central_points(surface: SurfaceMap, grid: int) -> Tensor:
     best = (away == nearest[cells]).nonzero()[:, 0]
     chosen = torch.full((grid**2,), -1).scatter_reduce(0, cells[best], best, "amax")
     return chosen
-
-
-def _flatten(maps: Tensor) -> Tensor:
-    return maps.flatten(2).transpose(1, 2)
-
-
-def _unflatten(tokens: Tensor) -> Tensor:
-    side = math.isqrt(tokens.shape[1])
-    return tokens.transpose(1, 2).unflatten(-1, (side, side))
-
-
-class _Merge(nn.Module):
-    """Cells [B C U U] to tokens [B (U/m)^2 W]: m x m cells side by side, then a linear layer."""
-
-    def __init__(self, cell: int, width: int, merge: int) -> None:
-        super().__init__()
-        self.merge = merge
-        self.linear = nn.Linear(cell * merge**2, width)
-
-    def forward(self, cells: Tensor) -> Tensor:
-        return self.linear(_flatten(F.pixel_unshuffle(cells, self.merge)))
-
-
-class _Unmerge(nn.Module):
-    """Token maps [B W u u] to cells [B C u*m u*m], the inverse of `_Merge`."""
-
-    def __init__(self, cell: int, width: int, merge: int) -> None:
-        super().__init__()
-        self.merge = merge
-        self.linear = nn.Linear(width, cell * merge**2)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        return F.pixel_shuffle(_unflatten(self.linear(_flatten(tokens))), self.merge)
-
-
-class _Flatten(nn.Module):
-    """Cells that are tokens already: [B C U U] to [B U*U C]."""
-
-    def forward(self, cells: Tensor) -> Tensor:
-        return _flatten(cells)
-
-
-def _mergers(cell: int, width: int, merge: int) -> tuple[nn.Module, nn.Module]:
-    if merge == 1:
-        if cell != width:
-            raise ValueError(f"cell_width={cell} must equal width={width} when merge is 1")
-        return _Flatten(), nn.Identity()
-    return _Merge(cell, width, merge), _Unmerge(cell, width, merge)
 
 
 def _position_embedding(

@@ -1,10 +1,6 @@
 """The fused projection beside the torch one: on a GPU, and in Triton's interpreter elsewhere."""
 
 import math
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -96,22 +92,9 @@ def test_the_host_never_waits_for_the_projection():
     assert (found.core_seen > 0).any()
 
 
-def test_fused_and_torch_agree_in_the_interpreter():
-    pytest.importorskip("triton")
-    # A fresh process: Triton decides whether to interpret when kernels are first imported. The
-    # rasterizer stays the CPU's there.
+def test_fused_and_torch_agree_in_the_interpreter(run_interpreted):
+    # The rasterizer stays the CPU's there.
     code = (
         "import test_fused_projection as tests\nfor case in tests.CASES: tests.check('cpu', *case)"
     )
-    folders = [str(Path(__file__).parent), *filter(None, sys.path)]
-    environment = os.environ | {
-        "TRITON_INTERPRET": "1",
-        "PYTHONPATH": os.pathsep.join(folders),
-        "OMP_NUM_THREADS": "1",
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300
-    )
-    if "only 0-dimensional arrays can be converted" in done.stderr:
-        pytest.skip("this Triton's interpreter does not run on the installed numpy")
-    assert done.returncode == 0, done.stderr[-2000:]
+    run_interpreted(code)

@@ -8,23 +8,8 @@ import torch
 from scipy.ndimage import distance_transform_edt
 
 from presence.projection.outline import OUTLINE_CHANNELS, outline_vectors, signed_distance
-from presence.structures import Camera
 
 METRES_A_PIXEL = 2 * 2 * math.tan(math.radians(15)) / 64
-
-
-@pytest.fixture
-def camera():
-    eye, target = torch.tensor([[0.0, 0.0, 2.0]]), torch.zeros(1, 3)
-    return Camera.look_at(eye, target, math.radians(30), 64, 64)
-
-
-@pytest.fixture
-def half_mask():
-    """The person fills the left half of the picture."""
-    alpha = torch.zeros(1, 1, 64, 64)
-    alpha[..., :32] = 1.0
-    return alpha
 
 
 def told(points, camera, mask, frames=None):

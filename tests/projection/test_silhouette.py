@@ -8,21 +8,7 @@ import torch
 
 from presence.projection import carve, colours_at, narrow, probe_mask
 from presence.projection.silhouette import distance_inside, sample_picture
-from presence.structures import Camera, Portrait
-
-
-@pytest.fixture
-def camera():
-    eye, target = torch.tensor([[0.0, 0.0, 2.0]]), torch.zeros(1, 3)
-    return Camera.look_at(eye, target, math.radians(30), 64, 64)
-
-
-@pytest.fixture
-def half_mask():
-    """The person fills the left half of the picture."""
-    alpha = torch.zeros(1, 1, 64, 64)
-    alpha[..., :32] = 1.0
-    return alpha
+from presence.structures import Portrait
 
 
 def point(x, y=0.0, z=0.0):

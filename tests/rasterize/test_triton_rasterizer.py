@@ -3,11 +3,6 @@
 On a machine with a GPU: pytest -s tests/rasterize/test_triton_rasterizer.py (prints timings).
 """
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from rasterize_reference import project, random_soup, sphere
@@ -81,27 +76,14 @@ def test_small_cases_on_the_gpu():
     check_small_cases("cuda")
 
 
-def test_small_cases_in_the_interpreter():
-    pytest.importorskip("triton")
-    # A fresh process: Triton decides whether to interpret when kernels are first imported.
+def test_small_cases_in_the_interpreter(run_interpreted):
     code = (
         "from presence.rasterize import cuda\n"
         "cuda.MAX_SMALL_TILES, cuda.QUEUE_LANES, cuda.TILE_LANES, cuda.LARGE_TILE = 4, 2, 1, 32\n"
         "cuda.FACES_PER_PROGRAM, cuda.PIXELS_PER_PROGRAM = 8, 1024\n"
         "import test_triton_rasterizer as tests; tests.check_small_cases('cpu')"
     )
-    folders = [str(Path(__file__).parent), *filter(None, sys.path)]
-    environment = os.environ | {
-        "TRITON_INTERPRET": "1",
-        "PYTHONPATH": os.pathsep.join(folders),
-        "OMP_NUM_THREADS": "1",
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300
-    )
-    if "only 0-dimensional arrays can be converted" in done.stderr:
-        pytest.skip("this Triton's interpreter does not run on the installed numpy")
-    assert done.returncode == 0, done.stderr[-2000:]
+    run_interpreted(code)
 
 
 @needs_gpu

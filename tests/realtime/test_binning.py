@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from interpreted import run_interpreted
 
 from presence.realtime.binning import bin_gaussians, bin_reference, depth_bits, depth_range
 
@@ -108,7 +107,7 @@ def test_on_the_gpu(case):
     check_depths("cuda")
 
 
-def test_in_the_interpreter():
+def test_in_the_interpreter(run_interpreted):
     run_interpreted(
         "import test_binning as tests\nfor case in tests.CASES: tests.check(*case, 'cpu')\n"
         "tests.check_depths('cpu')"

@@ -4,7 +4,6 @@ import copy
 
 import pytest
 import torch
-from interpreted import run_interpreted
 from torch import nn
 
 from presence.models.layers import TransformerBlock
@@ -105,7 +104,7 @@ def test_blocks_on_the_gpu(kind, gelu):
     check_block(kind, "cuda", torch.bfloat16, gelu)
 
 
-def test_in_the_interpreter():
+def test_in_the_interpreter(run_interpreted):
     run_interpreted("import test_blocks as tests; tests.check_interpreted()")
 
 

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from interpreted import run_interpreted
 from torch import nn
 
 from presence.models.layers import two_layer_mlp
@@ -70,7 +69,7 @@ def test_on_the_gpu(case, dtype):
     check(*case, "cuda", dtype)
 
 
-def test_in_the_interpreter():
+def test_in_the_interpreter(run_interpreted):
     run_interpreted(
         "import torch, test_fused_heads as tests\n"  # numpy, behind the interpreter, has no bf16
         "from presence.realtime import heads_training\n"

@@ -5,7 +5,6 @@ import dataclasses
 import pytest
 import torch
 import torch.nn.functional as F
-from interpreted import run_interpreted
 
 from presence.bodies import load_body
 from presence.geometry import matrix_to_quaternion
@@ -167,7 +166,7 @@ def test_pose_takes_the_kernel_unless_gradients_reach_the_mesh():
     assert (vertices.grad != 0).any()
 
 
-def test_in_the_interpreter():
+def test_in_the_interpreter(run_interpreted):
     run_interpreted(
         "import test_fused_posing as tests\n"
         "from presence.realtime import posing\n"

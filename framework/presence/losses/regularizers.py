@@ -98,13 +98,7 @@ class SmoothnessLoss(Regularizer):
 
     def term(self, avatar: Avatar) -> Tensor:
         """Returns the mean |slope| of the offsets in a chart, m over the map's whole side."""
-        return self.variation(avatar.canonical.means).mean()
-
-    def variation(self, values: Tensor) -> Tensor:
-        """Returns [...] the mean over pairs of neighbours of the slope of values [... N C]."""
-        surface = self.surface
-        total = sum(slope.abs().sum((-3, -2, -1)) for slope in surface.slopes(values))
-        return surface.size * total / (surface.pairs_u.sum() + surface.pairs_v.sum())
+        return self.surface.variation(avatar.canonical.means).mean()
 
 
 @LOSSES.register()

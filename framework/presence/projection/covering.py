@@ -22,8 +22,8 @@ def gaps(surface: SurfaceMap, means: Tensor, surface_points: Tensor) -> Tensor:
         means: [B N 3] centres of the Gaussians, metres.
         surface_points: [B N 3] points on the body that they are bound to.
     """
-    apart = [d.norm(dim=-3, keepdim=True) for d in surface.slopes(means)]
-    usual = [d.norm(dim=-3, keepdim=True) for d in surface.slopes(surface_points)]
+    apart = [d.norm(dim=-3, keepdim=True) for d in surface.differences(means)]
+    usual = [d.norm(dim=-3, keepdim=True) for d in surface.differences(surface_points)]
     right, down = (torch.minimum(a, _STRETCH * u) for a, u in zip(apart, usual, strict=True))
     beside = torch.maximum(F.pad(right, (0, 1)), F.pad(right, (1, 0)))
     below = torch.maximum(F.pad(down, (0, 0, 0, 1)), F.pad(down, (0, 0, 1, 0)))

@@ -99,7 +99,7 @@ class SurfaceMap(nn.Module):
         """Gathers the points' values [... N C] from maps [... C S S]."""
         return maps.flatten(-2).index_select(-1, self.texels).transpose(-1, -2)
 
-    def slopes(self, values: Tensor) -> tuple[Tensor, Tensor]:
+    def differences(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """Returns differences of values [... N C] between neighbouring texels of one chart.
 
         Returns:
@@ -107,6 +107,15 @@ class SurfaceMap(nn.Module):
         """
         maps = self.to_map(values)
         return maps.diff(dim=-1) * self.pairs_u, maps.diff(dim=-2) * self.pairs_v
+
+    def variation(self, values: Tensor) -> Tensor:
+        """Returns the total variation [...] of values [... N C]: the mean slope in a chart.
+
+        A slope is the sum over channels of the absolute difference between neighbours, per side
+        of the map, so that maps of all sizes compare.
+        """
+        total = sum(part.abs().sum((-3, -2, -1)) for part in self.differences(values))
+        return self.size * total / (self.pairs_u.sum() + self.pairs_v.sum())
 
     def tangent_frames(self, vertices: Tensor) -> tuple[Tensor, Tensor]:
         """Returns frames and spacing of the points on a mesh [... V 3].

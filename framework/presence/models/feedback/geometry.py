@@ -8,7 +8,7 @@ from torch import Tensor
 
 from presence.errors import ConfigError
 from presence.interfaces import GaussianRenderer
-from presence.losses import SmoothnessLoss
+from presence.losses import ReconstructionLoss
 from presence.models.feedback.base import Feedback
 from presence.projection import SurfaceMap
 from presence.structures import Avatar, Camera, Portrait, ProxyMesh
@@ -44,7 +44,8 @@ class GeometryFeedback(Feedback):
         if blur % 2 == 0:
             raise ConfigError(f"model.feedback.geometry.blur={blur} has no middle: use an odd side")
         self.steps, self.rate, self.blur, self.smoothness = steps, rate, blur, smoothness
-        self.slopes = SmoothnessLoss(surface)
+        self.surface = surface
+        self.difference = ReconstructionLoss(l1=1.0, lpips=0.0, mask=1.0)
 
     def forward(
         self,
@@ -60,13 +61,13 @@ class GeometryFeedback(Feedback):
             ConfigError: the Gaussians are not the map's texels.
         """
         start = avatar.canonical.map(Tensor.detach)
-        count, texels = start.means.shape[-2], len(self.slopes.surface)
+        count, texels = start.means.shape[-2], len(self.surface)
         if count != texels:
             raise ConfigError(
                 f"the avatar has {count} Gaussians and the UV map {texels} texels, along which "
                 "movements are blurred: set model.feedback.geometry=null"
             )
-        given = posed.map(Tensor.detach), portrait.map(Tensor.detach), camera, renderer
+        posed, portrait = posed.map(Tensor.detach), portrait.map(Tensor.detach)
 
         def moved(by: Tensor) -> Avatar:
             return avatar.replace(canonical=start.replace(means=start.means + by))
@@ -77,16 +78,20 @@ class GeometryFeedback(Feedback):
             for number in range(self.steps):
                 optimizer.zero_grad()
                 movement = self._blurred(steps)
-                cost = _differences(moved(movement), number, *given)
-                cost = cost + self.smoothness * self.slopes.variation(movement)
-                cost.sum().backward()  # a sum: avatars of a batch do not depend on each other
+                behind = portrait.rgb.new_full((len(movement), 3), float(number % 2 == 0))
+                drawn = renderer(moved(movement).pose(posed), camera, behind)
+                lacks = sum(self.difference(drawn, portrait, behind).values())
+                # Sums over the batch: its avatars must not slow each other down.
+                cost = len(movement) * lacks
+                cost = cost + self.smoothness * self.surface.variation(movement).sum()
+                cost.backward()
                 optimizer.step()
         with torch.no_grad():
             return moved(self._blurred(steps))
 
     def _blurred(self, values: Tensor) -> Tensor:
         """Averages values [B N 3] with those around them on the map, twice."""
-        surface, side = self.slopes.surface, self.blur
+        surface, side = self.surface, self.blur
         inside = surface.to_map(torch.ones_like(values[:1, :, :1]))  # [1 1 S S]
         maps = surface.to_map(values)
         shares = F.avg_pool2d(inside, side, 1, side // 2).clamp_min(1e-6)
@@ -96,19 +101,3 @@ class GeometryFeedback(Feedback):
 
 
 _BETAS = (0.9, 0.95)  # few steps: the scale of gradients must be known soon
-
-
-def _differences(
-    avatar: Avatar,
-    number: int,
-    posed: ProxyMesh,
-    portrait: Portrait,
-    camera: Camera,
-    renderer: GaussianRenderer,
-) -> Tensor:
-    """Returns how far each avatar's drawing is from its portrait [B]."""
-    behind = portrait.rgb.new_full((portrait.rgb.shape[0], 3), float(number % 2 == 0))
-    drawn = renderer(avatar.pose(posed), camera, behind)
-    true = portrait.rgb * portrait.alpha + behind[..., None, None] * (1 - portrait.alpha)
-    colours = (drawn.rgb - true).abs().mean((-3, -2, -1))
-    return colours + (drawn.alpha - portrait.alpha).abs().mean((-3, -2, -1))
