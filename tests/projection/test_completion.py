@@ -88,3 +88,10 @@ def test_hidden_hands_take_the_faces_colour_not_the_sleeves():
     colours = torch.where(face[:, None], 1.0, 0.0).expand(-1, 3)[None]  # a white face, black else
     found = NearbyColours(body, surface)(colours, seen)[0, hands, 0]
     assert found.median() > 0.8
+
+    points = surface.binding.interpolate(body(body.default_params()).rest_vertices)
+    tip = points[face][points[face][:, 2].argmax()]
+    bearded = (points - tip).norm(dim=-1) > 0.06
+    colours = torch.where((face & ~bearded)[:, None], 1.0, 0.0).expand(-1, 3)[None]
+    found = NearbyColours(body, surface)(colours, seen)[0, hands, 0]
+    assert found.median() > 0.8

@@ -42,8 +42,9 @@ class NearbyColours(nn.Module):
     """Fills unseen texels from the mirrored one, else from what is seen near them on the body.
 
     Nearness is measured in the rest pose through space, so a back takes the colour of its sides
-    and chest, and a sleeve nothing of the trousers beside it. Hands ask hands first, then the
-    face, and sleeves only where neither is seen (as the hand term of Eq. 12 has it).
+    and chest, and a sleeve nothing of the trousers beside it. Hands ask hands first, then the face
+    about the nose, where neither hair nor beard is, and sleeves only where none of these is seen
+    (as the hand term of Eq. 12 has it).
 
     Args:
         body: names each vertex's mirror image.
@@ -71,7 +72,7 @@ class NearbyColours(nn.Module):
         weights = torch.exp(-0.5 * (distance / reach) ** 2) + 1e-4 * torch.exp(-distance / 0.1)
         hands, face = (_mostly_on(body, surface, part, cell) for part in ("hand", "face"))
         weights[hands] *= hands + 1e-6
-        weights[hands] += 1e-3 * face
+        weights[hands] += 1e-3 * _skin(middle, face)
         constants = dict(mirror=mirrored_points(body, surface), cell=cell, weights=weights)
         for name, value in constants.items():
             self.register_buffer(name, value, persistent=False)
@@ -92,6 +93,16 @@ def _mostly_on(body: Body, surface: SurfaceMap, part: str, cell: Tensor) -> Tens
     vertices = part_vertices(body.vertex_parts, names, body.topology.num_vertices)
     inside = points_inside(surface.binding.to("cpu"), vertices)
     return torch.bincount(cell, inside.double()) > 0.5 * torch.bincount(cell)
+
+
+def _skin(middle: Tensor, face: Tensor) -> Tensor:
+    """Returns [P] how much a cell of the face tells of bare skin: most at the nose, its tip."""
+    tip = middle[face][middle[face][:, 2].argmax()] if face.any() else middle[0]
+    near = torch.exp(-0.5 * ((middle - tip).norm(dim=-1) / _NOSE).square())
+    return face * (near + 1e-4)
+
+
+_NOSE = 0.025  # m
 
 
 def _from_mirror(colours: Tensor, seen: Tensor, mirror: Tensor) -> tuple[Tensor, Tensor]:

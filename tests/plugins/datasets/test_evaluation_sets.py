@@ -28,11 +28,13 @@ SIDE = 96
 CONFIGS = Path(__file__).parents[3] / "configs" / "evaluation"
 
 
-def disc(red: float, green: float = 0.2, height: int = SIDE, width: int = SIDE) -> torch.Tensor:
+def disc(
+    red: float, green: float = 0.2, height: int = SIDE, width: int = SIDE, blue: float = 0.5
+) -> torch.Tensor:
     """A disc of a known colour on black."""
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     inside = (x - width / 2) ** 2 + (y - height / 2) ** 2 < 30**2
-    return torch.tensor([red, green, 0.5])[:, None, None] * inside
+    return torch.tensor([red, green, blue])[:, None, None] * inside
 
 
 def film(path, reds, green=0.2, height=SIDE, width=SIDE):
@@ -139,6 +141,7 @@ def test_openhumanvid_takes_source_videos_once(build, tmp_path):
     for position, name in enumerate(names):
         film(root / f"part{position % 2}" / f"{name}.mp4", (0.3 + 0.1 * position, 0.9))
     two = build("OpenHumanVid", root, count=2)
+    check_dataset(two)
     assert {two.person(name) for name in two.names} == {"a1", "b2"}
     (root / "test.csv").write_text(f"id,video\n0,{names[3]}.mp4\n1,elsewhere/{names[0]}.mp4\n")
     listed = build("OpenHumanVid", root, table="test.csv", target=1.0)
@@ -164,6 +167,7 @@ def test_shhq_has_masks_of_its_own_and_one_view(build, tmp_path):
         mask[:, 8:120, 20:44] = 1
         save_png(root / "segments" / f"{name}.png", mask)
     data = build("SHHQ", root)
+    check_dataset(data)
     assert sorted(data.names) == ["000001.png", "000002.png"]
     sample = data[data.usable.index("000002.png")]
     assert red_of(sample.reference) == pytest.approx(0.7, abs=0.02)
@@ -221,6 +225,15 @@ def test_nersemble_chooses_cameras_by_the_calibration(build, nersemble):
         data.cameras("017")
 
 
+def test_nersemble_keeps_the_contract(build, nersemble):
+    other = nersemble / "030" / "sequences" / "EXP-1-head" / "images"
+    for number, serial in enumerate(list(TURNS)[:2]):
+        film(other / f"cam_{serial}.mp4", (0.8 - 0.2 * number,) * 3)
+    data = build("NeRSemble", nersemble, turn=30.0)
+    assert len(data) == 2
+    check_dataset(data)
+
+
 def encoded(picture: torch.Tensor, kind: str) -> np.ndarray:
     memory = io.BytesIO()
     pixels = (picture * 255).round().byte().permute(1, 2, 0).numpy()
@@ -232,7 +245,8 @@ def encoded(picture: torch.Tensor, kind: str) -> np.ndarray:
 def renderme(tmp_path):
     h5py = pytest.importorskip("h5py", reason="RenderMe-360's files need the package h5py")
     root = tmp_path / "renderme360"
-    for actor, part in (("0026", "s1_all"), ("0026", "s2_all"), ("0041", "s1_all"), ("0041", "e0")):
+    parts = (("0026", "s1_all"), ("0026", "s2_all"), ("0041", "s1_all"), ("0041", "e0"))
+    for number, (actor, part) in enumerate(parts):
         for kind in ("raw", "anno"):
             path = root / kind / actor / f"{actor}_{part}_{kind}.smc"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -241,7 +255,8 @@ def renderme(tmp_path):
                 for camera, turn in (("25", 0.0), ("21", 40.0)):
                     for frame in range(11):  # not in the order of their names as texts
                         red = 0.3 + 0.05 * frame
-                        picture = disc(red, 0.2 if camera == "25" else 0.6)
+                        green = 0.2 if camera == "25" else 0.6
+                        picture = disc(red, green, blue=0.3 + 0.1 * number)
                         entry = f"Camera/{camera}/{'color' if kind == 'raw' else 'mask'}/{frame}"
                         mask = (disc(1.0) > 0.1).any(0).float().expand(3, -1, -1).clone()
                         mask[:, :48] = 0
@@ -259,6 +274,7 @@ def renderme(tmp_path):
 
 def test_renderme360_reads_talking_clips(build, renderme):
     data = build("RenderMe360", renderme)
+    check_dataset(data)
     assert len(data.names) == 3 and all("_s" in name for name in data.names)
     assert {data.person(name) for name in data.names[:2]} == {"0026", "0041"}
     sample = data[0]
