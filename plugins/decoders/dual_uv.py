@@ -170,7 +170,7 @@ class DualUVDecoder(Decoder):
                 init_scale=0.0,
             )
 
-    def forward(
+    def forward(  # type: ignore[override]
         self,
         features: UVFeatures,
         canonical: ProxyMesh,
