@@ -99,3 +99,4 @@ def test_listing_and_doctor(run):
     assert code == 0 and "DualUVDecoder" in stdout and "options: " in stdout
     code, stdout, _ = run("doctor.py", "--no-checksums")
     assert code == 0 and "External files" in stdout and "SMPL-X" in stdout
+    assert "plugins of installed packages: " in stdout
