@@ -214,7 +214,7 @@ def _flame_files(folder) -> dict[str, Any]:
     """A toy head and 51 landmarks on it, in the layout of the released files."""
     import numpy as np
 
-    from presence.testing.toy import toy_flame_arrays
+    from presence.testing.toy_bodies import toy_flame_arrays
 
     np.savez(folder / "flame.npz", **toy_flame_arrays(12, 18))
     places = dict(lmk_face_idx=np.arange(51) * 4, lmk_b_coords=np.full((51, 3), 1 / 3))

@@ -12,7 +12,7 @@ from mmengine.config import Config
 
 from presence.engine import train
 from presence.engine.checkpoint import read_checkpoint
-from presence.testing.toys import toy_config
+from presence.testing.toy_training import toy_config
 
 # Every process writes the weights that it ends with.
 _WORKER = """

@@ -15,7 +15,7 @@ from presence.engine import train
 from presence.engine.checkpoint import read_checkpoint
 from presence.engine.hooks import TrainingDiverged
 from presence.errors import ConfigError
-from presence.testing.toys import toy_config
+from presence.testing.toy_training import toy_config
 
 
 def _equal_states(first, second) -> bool:

@@ -8,7 +8,7 @@ from presence.geometry import axis_angle_to_matrix
 from presence.models import AvatarModel
 from presence.registry import BODIES
 from presence.structures import Camera, Portrait, TrainSample, View, cat
-from presence.testing.toy import SphereBody
+from presence.testing.toy_bodies import SphereBody
 
 if "SphereBody" not in BODIES.module_dict:
     BODIES.register()(SphereBody)

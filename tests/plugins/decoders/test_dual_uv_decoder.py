@@ -12,7 +12,7 @@ from presence.models.attribute_heads import AttributeHeads
 from presence.projection import gaps
 from presence.registry import BODIES
 from presence.structures import Camera, Portrait
-from presence.testing.toy import SphereBody
+from presence.testing.toy_bodies import SphereBody
 
 if "SphereBody" not in BODIES.module_dict:
     BODIES.register()(SphereBody)
