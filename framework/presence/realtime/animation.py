@@ -11,7 +11,7 @@ from torch import Tensor
 from presence.bodies import Body
 from presence.errors import PresenceError
 from presence.pipeline.player import check_fit
-from presence.realtime.binning import bin_gaussians, depth_range, pick_tile
+from presence.realtime.binning import Bins, bin_gaussians, depth_range, pick_tile
 from presence.realtime.compositing import composite_bins
 from presence.realtime.graphs import Recorded
 from presence.realtime.posing import BodyPoser, pose_points
@@ -40,9 +40,9 @@ class AnimationSession:
 
     The body is posed by `BodyPoser`, the Gaussians by `pose_points`; gsplat's kernel projects
     them, `bin_gaussians` sorts them into tiles in a buffer of fixed size (gsplat's own sorting
-    waits for the host), and `composite_bins` draws many Gaussians of a tile at once (gsplat's
-    kernel draws one after another). The pictures are gsplat's, but for the order of Gaussians
-    whose depths differ by less than the range of depth over 2^16.
+    waits for the host), and single frames are drawn by `composite_bins`, many Gaussians of a tile
+    at once (several by gsplat's kernel, one after another). The pictures are gsplat's, but for the
+    order of Gaussians whose depths differ by less than the range of depth over 2^16.
 
     Gaussians are all it draws: what a decoder's `finish` adds (GUAVA's refiner) is left out.
 
@@ -223,18 +223,38 @@ class AnimationSession:
             capacity=self.capacity,
             tile=self.tile,
         )
-        rgb, alpha = composite_bins(
-            centers[:, 0],
-            conics[:, 0],
-            self._opacities,
-            self._colors,
-            bins,
-            self._background,
-            height=self.height,
-            width=self.width,
-            tile=self.tile,
-        )
-        return rgb, alpha, bins.needed
+        drawn = self._draw_bins(centers[:, 0], conics[:, 0], bins)
+        return *drawn, bins.needed
+
+    def _draw_bins(self, centers: Tensor, conics: Tensor, bins: Bins) -> tuple[Tensor, Tensor]:
+        """Composites tiles' lists; one frame waits for its longest list, many keep the GPU busy."""
+        if self.batch == 1:
+            return composite_bins(
+                centers,
+                conics,
+                self._opacities,
+                self._colors,
+                bins,
+                self._background,
+                height=self.height,
+                width=self.width,
+                tile=self.tile,
+            )
+        from gsplat import rasterize_to_pixels
+
+        rgb, alpha = rasterize_to_pixels(
+            centers[:, None],
+            conics[:, None],
+            self._colors[:, None],
+            self._opacities[:, None],
+            self.width,
+            self.height,
+            self.tile,
+            bins.offsets[:, None],
+            bins.ids,
+            backgrounds=self._background[:, None],
+        )  # [B 1 H W ...]
+        return rgb[:, 0].permute(0, 3, 1, 2), alpha[:, 0].permute(0, 3, 1, 2)
 
 
 def _compact(avatar: Avatar) -> Avatar:

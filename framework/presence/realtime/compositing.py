@@ -28,7 +28,7 @@ def composite_bins(
     width: int,
     tile: int,
     chunk: int = CHUNK,
-    warps: int = 4,
+    warps: int = 8,
 ) -> tuple[Tensor, Tensor]:
     """Composites projected Gaussians front to back, by the rules of `presence.rendering.base`.
 
