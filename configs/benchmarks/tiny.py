@@ -43,8 +43,8 @@ benchmark = dict(
     title="A rehearsal of the comparison of methods",
     notes=["Tiny networks, trained for seconds: this page shows the form, not the methods."],
     rows={
-        "Dual-UV": dict(config="../dualuv_tiny.py"),
-        "Dual-UV + feedback": dict(config="../dualuv_tiny.py"),
+        "Dual-UV": dict(config="../dualuv_tiny.py", overrides=["model.feedback=null"]),
+        "Dual-UV + feedback": dict(config="../dualuv_tiny.py", overrides=[]),
         "GUAVA": dict(
             overrides=[
                 *small,

@@ -95,3 +95,29 @@ def test_hidden_hands_take_the_faces_colour_not_the_sleeves():
     colours = torch.where((face & ~bearded)[:, None], 1.0, 0.0).expand(-1, 3)[None]
     found = NearbyColours(body, surface)(colours, seen)[0, hands, 0]
     assert found.median() > 0.8
+
+
+def test_backs_of_heads_and_torsos_take_the_front_at_their_height():
+    from presence.bodies import load_body
+    from presence.projection.queries import part_vertices, points_inside
+
+    body = load_body("annyx")
+    surface = build_surface(body, 128)
+    head, torso = (
+        points_inside(
+            surface.binding, part_vertices(body.vertex_parts, parts, body.topology.num_vertices)
+        )
+        for parts in (("head", "face"), ("torso",))
+    )
+    points = surface.binding.interpolate(body(body.default_params()).rest_vertices)
+    middle = points[torso].mean(0)
+    front = points[:, 2] > middle[2] + 0.03
+    red, green, blue = torch.eye(3)
+    shirt = torch.where(points[:, 1:2] > middle[1], green, blue)  # ends at the torso's middle
+    colours = torch.where(head[:, None], red, shirt)[None]
+    found = NearbyColours(body, surface)(colours, front[None, :, None].float())[0]
+    back = points[:, 2] < middle[2] - 0.03
+    above, below = (points[:, 1] > middle[1] + 0.08), (points[:, 1] < middle[1] - 0.08)
+    assert found[head & back, 0].mean() > 0.95
+    assert found[torso & back & above, 1].mean() > 0.9
+    assert found[torso & back & below, 2].mean() > 0.9

@@ -41,10 +41,12 @@ def complete_colours(colours: Tensor, seen: Tensor, mirror: Tensor) -> Tensor:
 class NearbyColours(nn.Module):
     """Fills unseen texels from the mirrored one, else from what is seen near them on the body.
 
-    Nearness is measured in the rest pose through space, so a back takes the colour of its sides
-    and chest, and a sleeve nothing of the trousers beside it. Hands ask hands first, then the face
-    about the nose, where neither hair nor beard is, and sleeves only where none of these is seen
-    (as the hand term of Eq. 12 has it).
+    Nearness is measured in the rest pose through space, half across the body (around arms) and a
+    quarter from front to back: a back takes the colour of the chest at its height, hems stay at
+    their height all around, and a sleeve takes nothing of the trousers beside it. Heads ask heads,
+    and the rest of the body itself. Hands ask hands first, then the face about the nose, where
+    neither hair nor beard is, and sleeves only where none of these is seen (as the hand term of
+    Eq. 12 has it).
 
     Args:
         body: names each vertex's mirror image.
@@ -52,6 +54,9 @@ class NearbyColours(nn.Module):
         cells: side of the UV grid in which colours are gathered.
         reach: metres at which a seen cell counts exp(-1/2) times; farther ones fade, and decide
             only where nothing nearer is seen.
+        across: what a metre across the body counts; for arms, which the rest pose holds out to the
+            sides, up and down.
+        depth: what a metre from front to back counts.
     """
 
     mirror: Tensor
@@ -59,7 +64,14 @@ class NearbyColours(nn.Module):
     weights: Tensor
 
     def __init__(
-        self, body: Body, surface: SurfaceMap, *, cells: int = 64, reach: float = 0.06
+        self,
+        body: Body,
+        surface: SurfaceMap,
+        *,
+        cells: int = 64,
+        reach: float = 0.025,
+        across: float = 0.5,
+        depth: float = 0.25,
     ) -> None:
         super().__init__()
         with torch.no_grad():
@@ -68,9 +80,15 @@ class NearbyColours(nn.Module):
         _, cell = surface.cells(cells).cpu().unique(return_inverse=True)
         count = torch.bincount(cell)
         middle = torch.zeros(len(count), 3).index_add(0, cell, points) / count[:, None]
-        distance = torch.cdist(middle, middle)
-        weights = torch.exp(-0.5 * (distance / reach) ** 2) + 1e-4 * torch.exp(-distance / 0.1)
-        hands, face = (_mostly_on(body, surface, part, cell) for part in ("hand", "face"))
+        parts = ("hand", "face", "head", "arm")
+        hands, face, head, arms = (_mostly_on(body, surface, part, cell) for part in parts)
+        head |= face
+        upright = middle * torch.tensor([across, 1.0, depth])
+        lying = middle * torch.tensor([1.0, across, depth])
+        distance = torch.cdist(upright, upright)
+        distance = torch.where((arms | hands)[:, None], torch.cdist(lying, lying), distance)
+        weights = torch.exp(-0.5 * (distance / reach) ** 2) + 1e-4 * torch.exp(-distance / _FAR)
+        weights[head[:, None] != head] *= 1e-3
         weights[hands] *= hands + 1e-6
         weights[hands] += 1e-3 * _skin(middle, face)
         constants = dict(mirror=mirrored_points(body, surface), cell=cell, weights=weights)
@@ -103,6 +121,7 @@ def _skin(middle: Tensor, face: Tensor) -> Tensor:
 
 
 _NOSE = 0.025  # m
+_FAR = 0.05  # m, in which what is beyond reach fades to 1/e
 
 
 def _from_mirror(colours: Tensor, seen: Tensor, mirror: Tensor) -> tuple[Tensor, Tensor]:
