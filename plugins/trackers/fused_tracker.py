@@ -18,6 +18,7 @@ from presence.tracking.detection import Detection
 from presence.tracking.evidence import visible_parts
 from presence.tracking.fusing.conversion import tracking_of
 from presence.tracking.fusing.cues import enlarged
+from presence.tracking.fusing.dense_models import HEAD_STAGE
 from presence.tracking.fusing.fusion import fuse
 from presence.tracking.fusing.gate import framing_of, sight_of
 from presence.tracking.fusing.placing import landmark_distance
@@ -27,7 +28,7 @@ from presence_plugins.trackers.mediapipe_tracker import MediaPipeTracker
 from presence_plugins.trackers.picture_run import OPEN, PictureRun
 
 Refine = Callable[..., Tracking]
-_OWN_HEAD = "head stage: the body's own head and the face points (mediapipe's fit is all there is)"
+_OWN_HEAD = f"{HEAD_STAGE}the body's own head and the face points (of mediapipe's fit)"
 
 
 @TRACKERS.register()
@@ -104,6 +105,11 @@ class FusedTracker(Tracker):
         """The estimators beside MediaPipe whose files are there; without any, its fit is all."""
         return tuple(name for name in self._configs if (name, "") not in self._lost)
 
+    @property
+    def missing(self) -> dict[str, str]:
+        """The estimators that cannot be had, to the reason."""
+        return {name: reason for (name, part), reason in self._lost.items() if not part}
+
     def fit(
         self, portrait: Portrait, detection: Detection, *, betas: torch.Tensor | None = None
     ) -> Tracking:
@@ -132,9 +138,7 @@ class FusedTracker(Tracker):
         if not self.refine:
             return start
         try:
-            return self.refiner(
-                portrait, start, run.detection, run.models, betas=run.betas is None
-            )
+            return self.refiner(portrait, start, run.detection, run.models, betas=run.betas is None)
         except AssetError as error:  # this body has no landmark map
             return start.replace(notes=(*start.notes, f"not refined: {error}"))
 

@@ -21,7 +21,6 @@ from presence.structures import (
     Portrait,
 )
 from presence.tracking.fusing.chains import chained
-from presence.tracking.relaxed import JOINT
 
 SIDE, HEAD = 480, 15
 SMILE = ("mouthSmileLeft", "mouthSmileRight")
@@ -94,7 +93,7 @@ class Scene:
         turn = chained(pose, HEAD)
         joints = self.body(self.params).joints
         rest = self.body.rest_joints(self.params.betas, self.params.expression)
-        # FLAME's p is 1.2 q + c where the body's is q; seen 1.2 times as far away, it looks the same.
+        # FLAME's p is 1.2 q + c where the body's is q; 1.2 times as far away, it looks the same.
         shift = torch.tensor([0.0, -1.8, 0.1])
         root = 1.2 * self.flame_centre + shift
         at = self.camera.to_cam(joints[HEAD : HEAD + 1])[0]

@@ -22,7 +22,7 @@ from presence.tracking.files import load_tracking, save_tracking
 from presence.tracking.overlay import draw_overlay
 from presence.tracking.turned_views import Facing, track_turned
 from presence.tracking.video import FrameSource, VideoOptions, VideoTracker, open_frames
-from presence.tracking.video.tracker import VideoResult
+from presence.tracking.video.writing import VideoResult
 
 
 def track_picture(

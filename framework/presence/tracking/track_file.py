@@ -1,4 +1,4 @@
-"""`track_file`: a picture or a video by its name, tracked and written; what `tools/track.py` does."""
+"""`track_file`: tracks a picture or a video by its name, as `tools/track.py` does."""
 
 from __future__ import annotations
 

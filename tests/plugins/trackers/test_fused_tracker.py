@@ -103,7 +103,9 @@ class Known(Estimator):
 def fused_tracker(person, monkeypatch, **estimators):
     configs = {name: dict(type=Known, estimate=value) for name, value in estimators.items()}
     tracker = FusedTracker(body=person.body, estimators=configs)
-    monkeypatch.setattr(tracker.open, "fit", lambda portrait, detection, betas=None: person.tracking())
+    monkeypatch.setattr(
+        tracker.open, "fit", lambda portrait, detection, betas=None: person.tracking()
+    )
     return tracker
 
 
@@ -289,7 +291,9 @@ def test_another_map_chooses_otherwise(person, monkeypatch, tmp_path):
     path.write_text(json.dumps(plain))
     configs = {"osx": dict(type=Known, estimate=osx(person))}
     tracker = FusedTracker(body=person.body, estimators=configs, regimes=str(path))
-    monkeypatch.setattr(tracker.open, "fit", lambda portrait, detection, betas=None: person.tracking())
+    monkeypatch.setattr(
+        tracker.open, "fit", lambda portrait, detection, betas=None: person.tracking()
+    )
     found = tracker.start(person.portrait, person.detection)
     assert found.parts["upper"].reason.startswith("head (elbows 0.90 of 1.00")
     assert "osx" not in tracker._built  # never asked

@@ -23,6 +23,8 @@ from presence.tracking.refinement.dense import DenseTarget
 from presence.tracking.refinement.flame_head import FlameHead, FlameTrack
 
 HANDS = ("left_hand", "right_hand")
+HEAD_STAGE = "head stage: "
+"""How notes on whose head the head stage worked on begin."""
 _FLAME_IDS, _MANO_IDS = "SMPL-X__FLAME_vertex_ids.npy", "MANO_SMPLX_vertex_ids.pkl"
 
 
@@ -75,7 +77,7 @@ class DenseModels:
             models: part to what its own estimator found, px of the whole picture.
             scale: of the pixels wanted over those of the picture.
         """
-        own = "head stage: the body's own head and the face points"
+        own = f"{HEAD_STAGE}the body's own head and the face points"
         if self.flame is None:
             return None, f"{own} ({self.no_flame})"
         face = models.get("face")
@@ -84,7 +86,7 @@ class DenseModels:
         head = FlameHead(body, self.flame, self.vertices["face"])
         track = FlameTrack.of_heads(self.flame, [face], scale)
         note = f"{len(head.ids)} vertices of FLAME in the place of the body's, by an affine fit"
-        return (head, track), f"head stage: {note}"
+        return (head, track), HEAD_STAGE + note
 
     def targets(self, models: Mapping[str, PartModel], scale: float) -> list[DenseTarget]:
         """Returns where the hands' vertices are seen.

@@ -164,9 +164,7 @@ def _foreign(estimate: Estimate, body: Body) -> bool:
     return estimate.expression_space != space_of(body)
 
 
-def _shaped(
-    base: Estimate, body: Body, own: Estimate | None, betas: Tensor | None
-) -> BodyParams:
+def _shaped(base: Estimate, body: Body, own: Estimate | None, betas: Tensor | None) -> BodyParams:
     """Returns the parameters for a body, in its own shape where the estimate's does not fit."""
     params = base.body
     if _foreign(base, body):

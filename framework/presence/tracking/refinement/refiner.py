@@ -134,9 +134,7 @@ class Refiner:
         found, fitted = refine_flame_head(head, start, track, focal, size, others=others)
         mimic = head.body_expression(found.betas, fitted.shape, fitted.expression)
         valid = fitted.valid[:, None]
-        return dataclasses.replace(
-            found, expression=valid * mimic + (1 - valid) * found.expression
-        )
+        return dataclasses.replace(found, expression=valid * mimic + (1 - valid) * found.expression)
 
     def _run(self, stage: Stage, start: FrameStates, cost: _StageCost, held: int) -> FrameStates:
         shaped = range(len(start.betas)) if stage.betas else ()
