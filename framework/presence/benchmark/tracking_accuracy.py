@@ -11,7 +11,7 @@ from typing import Any
 
 from presence.benchmark.base import Benchmark, BenchmarkReport
 from presence.errors import ConfigError, InputError
-from presence.io.atomic import write_text
+from presence.io.atomic import append_line, write_text
 from presence.registry import BENCHMARKS, TRACKERS
 from presence.tracking.default import tracker_config
 
@@ -65,11 +65,9 @@ class TrackingAccuracy(Benchmark):
         rows = _read(path)
         done = {row["name"] for row in rows}
         wanted = [name for name in _names(self.people) if f"{name[0]}_{name[1]}" not in done]
-        with path.open("a", encoding="utf-8") as file:
-            for row in self._measure(wanted):
-                file.write(json.dumps(row) + "\n")
-                file.flush()
-                rows.append(row)
+        for row in self._measure(wanted):
+            append_line(path, json.dumps(row))
+            rows.append(row)
         summary, table = summarize(rows), markdown(rows)
         write_text(out / "summary.json", json.dumps(summary, indent=2))
         write_text(out / "table.md", table + "\n")

@@ -73,7 +73,7 @@ class FlameHead:
         """Returns the same on a device; body and FLAME themselves stay where they are."""
         if self.body.v_template.device == torch.device(device):
             return self
-        body, flame = (copy.deepcopy(model).to(device) for model in (self.body, self.flame))
+        body, flame = copy.deepcopy(self.body).to(device), copy.deepcopy(self.flame).to(device)
         return FlameHead(body, flame, self.ids.to(device))
 
     def affine(self, betas: Tensor, shape: Tensor) -> Tensor:
