@@ -36,6 +36,7 @@ benchmark = dict(
             paper="3% of the data",
         ),
         "no shell": dict(config=config, overrides=["model.decoder.shell_size=0"], paper="no shell"),
+        "no outline": dict(config=config, overrides=["model.decoder.outline=false"]),
         "no texel_rgb": dict(
             config=config,
             overrides=[  # the other two improve its colours
@@ -47,6 +48,8 @@ benchmark = dict(
     },
     repeat_best=None,
     overrides=[
+        "model.decoder.outline=true",  # for short trainings, as in `halfbody.py`
+        "model.regularizers.5.weight=0.0",
         "model.feedback=null",
         "checkpoints.interval=100",
         "checkpoints.keep=1",

@@ -99,6 +99,29 @@ def test_animation_makes_room_for_a_closer_view():
     assert (found.rgb[0] - wanted.rgb).abs().mean() < 1e-3
 
 
+def test_a_player_leaves_videos_to_a_session_that_lacks_nothing():
+    from presence.pipeline import AvatarPlayer
+    from presence.rendering import build_renderer
+
+    body = load_body("annyx").cuda()
+    avatar = dense_avatar(body, build_surface(body, 128).cuda(), 15_000, "cuda")
+    far = whole_body(body, 256, 1, "cuda")[0]
+    zoom = torch.diag(torch.tensor([6.0, 6.0, 1.0])).cuda()
+    near = far.replace(
+        K=zoom @ far.K - torch.tensor([[0, 0, 640.0], [0, 0, 640], [0, 0, 0]]).cuda()
+    )
+    params = [some_pose(body, 1, "cuda", seed)[0] for seed in range(4)]
+    cameras = [far, near, far, near]  # needs more room at once
+    white = torch.ones(3).cuda()
+    player = AvatarPlayer(avatar, body)
+    assert player._fast and not AvatarPlayer(avatar, body, build_renderer("auto"))._fast
+    found = list(player.frames(params, cameras, white))
+    for picture, pose, camera in zip(found, params, cameras, strict=True):
+        wanted = player.draw(pose, camera, white).rgb
+        assert picture.shape == wanted.shape
+        assert (picture - wanted).abs().mean() < 1e-3
+
+
 def test_animation_never_waits():
     from presence.realtime.animation import AnimationSession
 

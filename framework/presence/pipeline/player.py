@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
@@ -11,6 +11,9 @@ from torch import Tensor
 from presence.errors import AssetError, ConfigError, InputError
 from presence.interfaces import Body, GaussianRenderer
 from presence.structures import Avatar, BodyParams, Camera, ProxyMesh, Rendering
+
+if TYPE_CHECKING:
+    from presence.realtime.animation import AnimationSession
 
 
 class AvatarPlayer:
@@ -29,6 +32,7 @@ class AvatarPlayer:
         self, avatar: Avatar, body: Body, renderer: GaussianRenderer | None = None
     ) -> None:
         check_fit(avatar, body)
+        self._given_renderer = renderer is not None
         if renderer is None:
             from presence.rendering import build_renderer
 
@@ -57,9 +61,38 @@ class AvatarPlayer:
     def frames(
         self, params: Iterable[BodyParams], cameras: Iterable[Camera], background: Tensor
     ) -> Iterator[Tensor]:
-        """Yields pictures [3 H W], one for each pair of parameters and camera."""
+        """Yields pictures [3 H W], one for each pair of parameters and camera.
+
+        On CUDA an `AnimationSession` draws them, with the avatar's betas.
+
+        Args:
+            params: pose and expression, a frame each.
+            cameras: views, all of one size.
+            background: [3] colour.
+        """
+        session = None
         for frame, camera in zip(params, cameras):
-            yield self.draw(frame, camera, background).rgb
+            if not self._fast:
+                yield self.draw(frame, camera, background).rgb
+                continue
+            session = session or self._session(camera, background)
+            yield session.draw(frame, camera, complete=True).rgb[0].clone()
+
+    @property
+    def _fast(self) -> bool:
+        """Whether a session can draw the frames, and no other renderer was asked for."""
+        from presence.bodies import Body as PlainBody
+        from presence.rendering.gsplat_renderer import gsplat_problem
+
+        possible = self.avatar.device.type == "cuda" and isinstance(self.body, PlainBody)
+        return possible and not self._given_renderer and gsplat_problem() is None
+
+    def _session(self, camera: Camera, background: Tensor) -> AnimationSession:
+        from presence.bodies import Body as PlainBody
+        from presence.realtime.animation import AnimationSession
+
+        body = cast(PlainBody, self.body)
+        return AnimationSession(self.avatar, body, camera, background=background)
 
 
 def check_fit(avatar: Avatar, body: Body) -> None:

@@ -11,7 +11,8 @@ from torch import Tensor
 from presence.bodies import Body
 from presence.errors import PresenceError
 from presence.pipeline.player import check_fit
-from presence.realtime.binning import bin_gaussians, depth_range, pick_tile
+from presence.realtime.binning import Bins, bin_gaussians, depth_range, pick_tile
+from presence.realtime.compositing import composite_bins
 from presence.realtime.graphs import Recorded
 from presence.realtime.posing import BodyPoser, pose_points
 from presence.rendering.gsplat_renderer import gsplat_problem
@@ -37,15 +38,17 @@ class Frames(NamedTuple):
 class AnimationSession:
     """Poses and draws one avatar again and again, B frames a call, as one CUDA graph.
 
-    The body is posed by `BodyPoser`, the Gaussians by `pose_points`; gsplat's kernels project and
-    composite them, and in between `bin_gaussians` sorts them into tiles in a buffer of fixed size
-    (gsplat's own sorting waits for the host). The pictures are gsplat's, but for the order of
-    Gaussians whose depths differ by less than the range of depth over 2^16.
+    The body is posed by `BodyPoser`, the Gaussians by `pose_points`; gsplat's kernel projects
+    them, `bin_gaussians` sorts them into tiles in a buffer of fixed size (gsplat's own sorting
+    waits for the host), and single frames are drawn by `composite_bins`, many Gaussians of a tile
+    at once (several by gsplat's kernel, one after another). The pictures are gsplat's, but for the
+    order of Gaussians whose depths differ by less than the range of depth over 2^16.
 
     Gaussians are all it draws: what a decoder's `finish` adds (GUAVA's refiner) is left out.
 
     The buffer is sized by the first frame. A frame that needs more lacks its last Gaussians; the
-    session notices without waiting, and records anew with a larger buffer before a later call.
+    session notices without waiting, and records anew with a larger buffer before a later call. For
+    videos, where every frame counts more than speed, `draw` can make sure.
 
     Args:
         avatar: one person, on a CUDA device.
@@ -115,10 +118,10 @@ class AnimationSession:
         self._view = camera.cam_from_world.float().expand(self.batch, 4, 4).contiguous()
         canonical = avatar.canonical
         self._scales, self._opacities = many(canonical.scales), many(canonical.opacities)
-        self._colors = many(canonical.colors)[:, None]  # [B 1 N 3]
+        self._colors = many(canonical.colors)
         if background is None:
             background = canonical.colors.new_zeros(3)
-        self._background = many(background)[:, None]  # [B 1 3]
+        self._background = many(background)  # [B 3]
 
     @torch.no_grad()
     def _record(self) -> None:
@@ -134,13 +137,14 @@ class AnimationSession:
         return self._recorded.problem
 
     @torch.no_grad()
-    def draw(self, params: BodyParams, camera: Camera) -> Frames:
+    def draw(self, params: BodyParams, camera: Camera, *, complete: bool = False) -> Frames:
         """Draws B frames.
 
         Args:
             params: pose, expression and translation, [B] or one for all; the betas are the
                 avatar's, whatever is given.
             camera: [B] or one for all, of the session's size.
+            complete: wait for the GPU, and draw again where the buffer was too small.
 
         Raises:
             ValueError: the camera is of another size.
@@ -159,6 +163,9 @@ class AnimationSession:
         self._K.copy_(camera.K, non_blocking=True)
         self._view.copy_(camera.cam_from_world, non_blocking=True)
         rgb, alpha, needed = self._recorded()
+        if complete and int(needed) > self.capacity:
+            self._record()
+            rgb, alpha, needed = self._recorded()
         if not self._pending:
             self._needed.copy_(needed, non_blocking=True)
             self._checked.record()
@@ -187,7 +194,7 @@ class AnimationSession:
         self, means: Tensor, quaternions: Tensor, near: Tensor, far: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Draws posed Gaussians [B N ...] with the session's views; see `_frame`."""
-        from gsplat import fully_fused_projection, rasterize_to_pixels
+        from gsplat import fully_fused_projection
 
         radii, centers, depths, conics, _ = fully_fused_projection(
             means,
@@ -216,19 +223,38 @@ class AnimationSession:
             capacity=self.capacity,
             tile=self.tile,
         )
+        drawn = self._draw_bins(centers[:, 0], conics[:, 0], bins)
+        return *drawn, bins.needed
+
+    def _draw_bins(self, centers: Tensor, conics: Tensor, bins: Bins) -> tuple[Tensor, Tensor]:
+        """Composites tiles' lists; one frame waits for its longest list, many keep the GPU busy."""
+        if self.batch == 1:
+            return composite_bins(
+                centers,
+                conics,
+                self._opacities,
+                self._colors,
+                bins,
+                self._background,
+                height=self.height,
+                width=self.width,
+                tile=self.tile,
+            )
+        from gsplat import rasterize_to_pixels
+
         rgb, alpha = rasterize_to_pixels(
-            centers,
-            conics,
-            self._colors,
+            centers[:, None],
+            conics[:, None],
+            self._colors[:, None],
             self._opacities[:, None],
             self.width,
             self.height,
             self.tile,
             bins.offsets[:, None],
             bins.ids,
-            backgrounds=self._background,
+            backgrounds=self._background[:, None],
         )  # [B 1 H W ...]
-        return rgb[:, 0].permute(0, 3, 1, 2), alpha[:, 0].permute(0, 3, 1, 2), bins.needed
+        return rgb[:, 0].permute(0, 3, 1, 2), alpha[:, 0].permute(0, 3, 1, 2)
 
 
 def _compact(avatar: Avatar) -> Avatar:
