@@ -19,6 +19,8 @@ from presence.structures import (
     PartEstimate,
     PartModel,
     Portrait,
+    Tracking,
+    cat,
 )
 from presence.tracking.fusing.chains import chained
 
@@ -191,3 +193,32 @@ def test_the_open_body_keeps_its_own_head(home, scene, monkeypatch):
     (note,) = head_notes(tracked(scene, estimate))
     assert "own head" in note and "annyx" in note
     assert math.isfinite(heads_away(scene, tracked(scene, estimate), torch.arange(5)))
+
+
+def test_a_frame_without_flame_is_refined_as_if_there_were_none(home, scene, landmarks):
+    from presence.tracking.fusing.dense_models import DenseModels
+    from presence.tracking.refinement import FrameStates, RefineOptions, Refiner, gather
+    from presence.tracking.refinement.flame_head import FlameHead, FlameTrack
+    from presence.tracking.refinement.posing import seen_by_camera
+
+    models = DenseModels.find(scene.body)
+    face = scene.estimate(None).models["face"]
+    head = FlameHead(scene.body, models.flame, models.vertices["face"])
+    track = FlameTrack.of_heads(models.flame, [face, None])
+    assert track.valid.tolist() == [1, 0] and not track.expression[1].any()
+    tracking = Tracking(scene.params, scene.camera)
+    both = FrameStates.from_params(
+        cat([seen_by_camera(scene.body, tracking).unsqueeze()] * 2).replace(
+            expression=torch.zeros(2, scene.body.num_expression)
+        )
+    )
+    evidence = gather([scene.detection] * 2, [None, None], SIDE, SIDE)
+    options = RefineOptions(smooth=0.0, steps=0.3)
+    refiner, focal = Refiner(scene.body, landmarks, options), float(scene.camera.K[0, 0])
+    found = refiner(both, evidence, focal, flame=(head, track))
+    alone = refiner(both, evidence, focal)
+    rows = [scene.body.expression_names.index(name) for name in SMILE]
+    assert (found.expression[0, rows] - torch.tensor([0.8, 0.5])).abs().max() < 0.1
+    torch.testing.assert_close(found.expression[1], alone.expression[1], atol=1e-4, rtol=0)
+    away = (found.rotations[1] - alone.rotations[1]).abs().amax((-1, -2))
+    assert away.max() < 0.02  # Adam's body terms have gone on for the neck and the head
