@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -94,3 +95,11 @@ def _first_weights():
 
     seed_everything(0)
     return build_model(config(2)["model"]).state_dict()
+
+
+def test_what_is_logged_is_of_all_processes(two, tmp_path):
+    train(Config(config(4)), work_dir=tmp_path)
+    logs = [(f / "scalars.jsonl").read_text().splitlines() for f in (two, tmp_path)]
+    losses = [[json.loads(line)["train/loss"] for line in lines] for lines in logs]
+    assert len(losses[0]) > 0
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 
 from presence.errors import ConfigError
 
@@ -113,6 +113,15 @@ def _leave() -> None:
         dist.destroy_process_group()
         gc.collect()
         del group
+
+
+def over_processes(values: Tensor, process: Process) -> Tensor:
+    """Returns the mean of a tensor over all processes; all of them have to come here."""
+    if process.world == 1:
+        return values
+    summed = values.clone()
+    dist.all_reduce(summed)
+    return summed / process.world
 
 
 def exchange_gradients(model: nn.Module, device: torch.device) -> nn.Module:

@@ -10,6 +10,7 @@ import torch
 from mmengine.hooks import Hook
 from torch import Tensor
 
+from presence.engine.distributed import over_processes
 from presence.engine.loops import append_scalars
 from presence.errors import PresenceError
 from presence.registry import HOOKS
@@ -22,6 +23,8 @@ class TrainingDiverged(PresenceError):
 @HOOKS.register()
 class ProgressHook(Hook):
     """Averages what the model logs and reports it at intervals, with speed and remaining time.
+
+    Reported are means over all processes: each alone sees its share of every step.
 
     Values stay on the device between reports, so training never waits for the host; on the CPU
     every iteration is checked, on CUDA every report and every checkpoint.
@@ -99,7 +102,8 @@ class ProgressHook(Hook):
 
     def _report(self, runner: Any) -> None:
         seconds = (time.perf_counter() - self._since) / max(self._count, 1)
-        means = dict(zip(self._names, (self._sum / max(self._count, 1)).tolist()))
+        averages = over_processes(self._sum / max(self._count, 1), runner.process)
+        means = dict(zip(self._names, averages.tolist()))
         scalars = {f"train/{name}": value for name, value in means.items()}
         scalars["train/lr"] = float(runner.optim_wrapper.optimizer.param_groups[0]["lr"])
         scalars["time/iteration"] = seconds
