@@ -1,5 +1,5 @@
 # Everything starts here: `make demo`, `make test`, `make lint`, `make help`.
-# A fresh clone needs Python 3.11 or 3.12 with pip and venv, a C compiler, and make.
+# A fresh clone needs Python 3.11 or 3.12 with pip and venv, and make.
 
 VENV := .venv
 BIN := $(VENV)/bin

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-import presence.testing.toys  # noqa: F401, I001 - registers
+import presence.testing.toy_training  # noqa: F401, I001 - registers
 from presence.config import load_config
 from presence.errors import ConfigError
 

@@ -8,7 +8,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from presence import geometry
-from presence.testing.toy import SphereBody
+from presence.testing.toy_bodies import SphereBody
 
 
 @pytest.fixture(scope="module")

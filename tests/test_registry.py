@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-import presence.testing.toys  # noqa: F401, I001 - registers
+import presence.testing.toy_training  # noqa: F401, I001 - registers
 from presence import plugins
 from presence.errors import ConfigError, did_you_mean
 from presence.plugins import PluginFailure

@@ -82,7 +82,7 @@ def _bundled() -> Iterator[str]:
 
 
 def _components() -> Iterator[str]:
-    from presence.plugins import failures
+    from presence.plugins import failures, loaded_plugins
     from presence.registry import ALL
 
     yield "Components (tools/list_components.py says more)"
@@ -90,6 +90,8 @@ def _components() -> Iterator[str]:
         names = registry.names()
         if names:
             yield f"  {kind:<12} {', '.join(names)}"
+    installed = [name for name in loaded_plugins() if not name.startswith("presence_plugins.")]
+    yield f"  plugins of installed packages: {', '.join(installed) or 'none'}"
     for failure in failures():
         yield f"  skipped plugin {failure.name}: {failure.reason}"
 

@@ -36,7 +36,7 @@ class MixedDataset(SampleSource):
         ConfigError: weights and sources do not fit.
 
     Example:
-        >>> from presence.testing.toys import ToyPeople
+        >>> from presence.testing.toy_training import ToyPeople
         >>> mixed = MixedDataset([ToyPeople(), ToyPeople(first_seed=50)], weights=[3, 1], block=4)
         >>> (mixed.batch(0, 4, "cpu").subject > 0).sum().item()
         4

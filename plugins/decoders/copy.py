@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import torch
+from torch import Tensor
 
 from presence.geometry import matrix_to_quaternion
 from presence.interfaces import Body, Decoder
@@ -23,6 +24,8 @@ class CopyDecoder(Decoder):
         scale: deviation of a Gaussian over the spacing of the texels.
     """
 
+    mirror: Tensor
+
     needs: ClassVar[Literal["uv", "image"]] = "uv"
 
     def __init__(self, body: Body, surface: SurfaceMap, *, scale: float = 0.6) -> None:
@@ -30,7 +33,7 @@ class CopyDecoder(Decoder):
         self.surface, self.scale = surface, scale
         self.register_buffer("mirror", mirrored_points(body, surface), persistent=False)
 
-    def forward(
+    def forward(  # type: ignore[override]
         self, features: UVFeatures, canonical: ProxyMesh, body: BodyParams, camera: Camera
     ) -> Avatar:
         """Copies, mirrors and fills; Gaussians lie on the surface, opaque."""

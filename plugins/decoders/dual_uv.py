@@ -11,22 +11,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from presence.errors import ConfigError
-from presence.geometry import matrix_to_quaternion, quaternion_multiply, vertex_normals
+from presence.geometry import matrix_to_quaternion, quaternion_multiply
 from presence.interfaces import Body, Decoder
 from presence.models.attribute_heads import AttributeHeads
 from presence.models.layers import AlignedLinear, ConvBlock, TransformerBlock, sinusoids
 from presence.models.merging import flatten_cells, mergers, unflatten_cells
 from presence.projection import (
+    OUTLINE_CHANNELS,
+    MaskProbes,
     NearbyColours,
+    SecondLook,
     SurfaceMap,
-    carve,
-    colours_at,
-    cover,
-    gaps,
-    narrow,
-    probe_mask,
+    drop_cells,
+    outline_of_texels,
 )
-from presence.projection.outline import OUTLINE_CHANNELS, outline_vectors
 from presence.registry import DECODERS
 from presence.structures import (
     Avatar,
@@ -35,7 +33,6 @@ from presence.structures import (
     Gaussians,
     Portrait,
     ProxyMesh,
-    SurfaceBinding,
     UVFeatures,
 )
 
@@ -87,8 +84,6 @@ class DualUVDecoder(Decoder):
         max_offset: metres; offsets are soft-limited to it*.
     """
 
-    probed: Tensor
-    probe_distances: Tensor
     no_turn: Tensor
 
     needs: ClassVar[Literal["uv", "image"]] = "uv"
@@ -143,14 +138,14 @@ class DualUVDecoder(Decoder):
             self.shell_in = AlignedLinear(in_channels + 1, cell)
         if texel_rgb:
             self.texel_in = nn.Linear(4 * self.patch**2, cell)
-        self.probes, self.outline, self.carve = tuple(probes), outline, carve
-        self.complete, self.resample = complete, resample
-        self.cover, self.narrow = cover, narrow
+        self.complete, self.outline = complete, outline
+        self.second_look = SecondLook(
+            surface, cover=cover, carve=carve, narrow=narrow, resample=resample
+        )
         self.register_buffer("no_turn", torch.tensor([1.0, 0.0, 0.0, 0.0]), persistent=False)
-        if self.probes:
-            self.register_buffer("probed", _central_points(surface, core_size), persistent=False)
-            self.register_buffer("probe_distances", torch.tensor(self.probes), persistent=False)
-            self.probe_in = nn.Linear(len(self.probes) + 1, cell, bias=False)
+        self.probes = MaskProbes(surface, core_size, probes) if probes else None
+        if probes:
+            self.probe_in = nn.Linear(len(probes) + 1, cell, bias=False)
         if complete:
             self.completion = NearbyColours(body, surface)
         self.merge_core, self.unmerge = mergers(cell, width, merge)
@@ -175,7 +170,7 @@ class DualUVDecoder(Decoder):
                 init_scale=0.0,
             )
 
-    def forward(
+    def forward(  # type: ignore[override]
         self,
         features: UVFeatures,
         canonical: ProxyMesh,
@@ -190,111 +185,38 @@ class DualUVDecoder(Decoder):
         Only `probes`, `outline`, `cover`, `carve`, `narrow` and `resample` read `portrait` and the
         `posed` body.
         """
-        again = self.carve or self.resample or self.cover > 0 or self.narrow > 0
-        if (self.probes or self.outline or again) and (portrait is None or posed is None):
-            raise TypeError(
-                "probes, outline, cover, carve, narrow and resample need the portrait and the "
-                "posed body"
-            )
-        features = self._drop_cells(features)
+        seen = self._seen(portrait, posed)
+        if self.training and self.mask_ratio > 0:
+            features = drop_cells(features, self.mask_ratio)
         core, shell = self._cells(features)
-        if self.probes and portrait is not None and posed is not None:
-            core = core + unflatten_cells(self.probe_in(self._probe(portrait, posed, camera)))
+        if seen and self.probes is not None:
+            core = core + unflatten_cells(self.probe_in(self.probes(*seen, camera)))
         cells = self._attend(core, shell)
         texels = self._unpatchify(self.refine(cells))  # [B N C]
         copied = self._copied(features)
         texels = texels if copied is None else torch.cat([texels, copied], -1)
         raw = self.heads(texels)
-        if self.outline and portrait is not None and posed is not None:
-            raw = self._fit_outline(raw, texels, portrait, posed, camera)
+        if seen and self.outline:
+            told = outline_of_texels(self.surface, *seen, camera)
+            raw = self._fit_outline(raw, texels, told)
         avatar = Avatar(self._place(raw, canonical), body, camera, self.surface.binding)
         base = None if copied is None else copied[..., :3].float()
-        if again and portrait is not None and posed is not None:
-            avatar, base = self._look_again(avatar, base, features, portrait, posed)
+        if seen and self.second_look.active:
+            avatar, base = self._look_again(avatar, base, features, *seen)
         return self._colour(avatar, base)
 
-    @torch.no_grad()
-    def _probe(self, portrait: Portrait, posed: ProxyMesh, camera: Camera) -> Tensor:
-        """Reads the mask along every cell's normal, and how squarely it faces [B U*U K+1]."""
-        with torch.autocast(posed.vertices.device.type, enabled=False):
-            chosen = self.probed.clamp_min(0)  # [U*U], -1 where a cell holds no texel
-            whole = self.surface.binding
-            binding = SurfaceBinding(
-                whole.vertex_ids[chosen], whole.barycentrics[chosen], whole.uv[chosen]
+    def _seen(
+        self, portrait: Portrait | None, posed: ProxyMesh | None
+    ) -> tuple[Portrait, ProxyMesh] | None:
+        """Returns the portrait and the body in it, None where no option looks at them."""
+        if self.probes is None and not self.outline and not self.second_look.active:
+            return None
+        if portrait is None or posed is None:
+            raise TypeError(
+                "probes, outline, cover, carve, narrow and resample need the portrait and the "
+                "posed body"
             )
-            points = binding.interpolate(posed.vertices)
-            normals = binding.interpolate(vertex_normals(posed.vertices, self.surface.faces))
-            normals = F.normalize(normals, dim=-1)
-            values = probe_mask(portrait.alpha, points, normals, camera, self.probe_distances)
-            to_camera = camera.position[..., None, :] - points
-            facing = F.cosine_similarity(normals, to_camera, dim=-1)[..., None]
-            return torch.cat([values, facing], -1) * (self.probed >= 0)[:, None]
-
-    def _fit_outline(
-        self,
-        raw: dict[str, Tensor],
-        texels: Tensor,
-        portrait: Portrait,
-        posed: ProxyMesh,
-        camera: Camera,
-    ) -> dict[str, Tensor]:
-        """Adds to the raw geometry what follows from where the portrait's outline is."""
-        with torch.no_grad(), torch.autocast(texels.device.type, enabled=False):
-            points = self.surface.binding.interpolate(posed.vertices)
-            frames, _ = self.surface.tangent_frames(posed.vertices)
-            way = outline_vectors(portrait.alpha, points, frames, camera)
-        change = self.outline_heads(torch.cat([texels, way], -1))["geometry"]
-        parts = change.split(list(_GEOMETRY.values()), -1)
-        return raw | {name: raw[name] + part for name, part in zip(_GEOMETRY, parts)}
-
-    @torch.autocast("cuda", enabled=False)
-    @torch.autocast("cpu", enabled=False)
-    def _look_again(
-        self,
-        avatar: Avatar,
-        base: Tensor | None,
-        features: UVFeatures,
-        portrait: Portrait,
-        posed: ProxyMesh,
-    ) -> tuple[Avatar, Tensor | None]:
-        """Compares the placed Gaussians with the portrait: its outline, and its colours anew."""
-        means = avatar.pose(posed).means
-        canonical = avatar.canonical
-        surface = avatar.binding.interpolate(posed.vertices)
-        if self.cover:
-            gap = gaps(self.surface, means, surface)
-            canonical = canonical.replace(scales=cover(canonical.scales, gap, self.cover))
-        if self.carve:
-            left = carve(portrait.alpha, means, surface, avatar.camera)
-            canonical = canonical.replace(opacities=canonical.opacities * left)
-        if self.narrow:
-            given = portrait.alpha, means, surface, avatar.camera
-            scales = narrow(canonical.scales, *given, self.narrow)
-            canonical = canonical.replace(scales=scales)
-        avatar = avatar.replace(canonical=canonical)
-        if self.resample:
-            base = self._base(features, colours_at(portrait, means, avatar.camera))
-        return avatar, base
-
-    def _drop_cells(self, features: UVFeatures) -> UVFeatures:
-        """Hides a random share of the cells from the decoder while training (design 4, Masks)."""
-        if not self.training or self.mask_ratio <= 0:
-            return features
-        batch, device = features.core.shape[0], features.core.device
-        share = self.mask_ratio * torch.rand(batch, 1, 1, 1, device=device)
-        size = self.core_size
-        core = (torch.rand(batch, 1, size, size, device=device) >= share).float()
-        shell_shape = features.shell_seen.shape
-        shell = (torch.rand(shell_shape, device=device) >= share).float()
-        texels = core.repeat_interleave(self.patch, -1).repeat_interleave(self.patch, -2)
-        return UVFeatures(
-            features.core * core,
-            features.core_seen * core,
-            features.shell * shell,
-            features.shell_seen * shell,
-            features.texels * texels,
-            features.texels_seen * texels,
-        )
+        return portrait, posed
 
     def _cells(self, features: UVFeatures) -> tuple[Tensor, Tensor | None]:
         """Positions, features and flags of both branches to cells [B C U U] and [B C s s]."""
@@ -323,8 +245,31 @@ class DualUVDecoder(Decoder):
         return merged if self.merge == 1 else core + merged
 
     def _unpatchify(self, cells: Tensor) -> Tensor:
+        """Cells [B C U U] to the channels of every texel [B N texel_channels]."""
         patches = self.expand(self.norm(flatten_cells(cells)))
         return self.surface.from_map(F.pixel_shuffle(unflatten_cells(patches), self.patch))
+
+    def _fit_outline(
+        self, raw: dict[str, Tensor], texels: Tensor, told: Tensor
+    ) -> dict[str, Tensor]:
+        """Adds to the raw geometry what follows from where the outline is, [B N 9]."""
+        change = self.outline_heads(torch.cat([texels, told], -1))["geometry"]
+        parts = change.split(list(_GEOMETRY.values()), -1)
+        return raw | {name: raw[name] + part for name, part in zip(_GEOMETRY, parts)}
+
+    @torch.autocast("cuda", enabled=False)
+    @torch.autocast("cpu", enabled=False)
+    def _look_again(
+        self,
+        avatar: Avatar,
+        base: Tensor | None,
+        features: UVFeatures,
+        portrait: Portrait,
+        posed: ProxyMesh,
+    ) -> tuple[Avatar, Tensor | None]:
+        """Mends the avatar by the portrait, and takes base colours where its Gaussians are."""
+        avatar, colours = self.second_look(avatar, portrait, posed)
+        return avatar, base if colours is None else self._base(features, colours)
 
     def _copied(self, features: UVFeatures) -> Tensor | None:
         """The portrait's colour at each texel, as a logit, and how squarely it was seen [B N 4]."""
@@ -381,18 +326,6 @@ _OPACITY_BIAS = math.log(0.9 / 0.1)
 
 # What the way to the outline may change: all but colours.
 _GEOMETRY = {name: n for name, n in AttributeHeads.OUTPUTS.items() if name != "color"}
-
-
-def _central_points(surface: SurfaceMap, grid: int) -> Tensor:
-    """Returns [grid^2] for each cell the point nearest to its middle, -1 where it holds none."""
-    cells = surface.cells(grid)
-    row, column = surface.texels // surface.size, surface.texels % surface.size
-    side = surface.size / grid
-    away = (row % side - side / 2 + 0.5).square() + (column % side - side / 2 + 0.5).square()
-    nearest = torch.full((grid**2,), torch.inf).scatter_reduce(0, cells, away, "amin")
-    best = (away == nearest[cells]).nonzero()[:, 0]
-    chosen = torch.full((grid**2,), -1).scatter_reduce(0, cells[best], best, "amax")
-    return chosen
 
 
 def _position_embedding(

@@ -172,7 +172,7 @@ class GUAVADecoder(Decoder):
         bound = (getattr(self, f"bound_{n}") for n in ("vertex_ids", "barycentrics", "uv"))
         return SurfaceBinding(*bound)
 
-    def forward(
+    def forward(  # type: ignore[override]
         self,
         features: ImageFeatures,
         canonical: ProxyMesh,

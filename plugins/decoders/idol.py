@@ -103,7 +103,7 @@ class IDOLDecoder(Decoder):
         points = surface.binding.to("cpu").interpolate(rest)
         self.register_buffer("neighbours", nearest_neighbours(points), persistent=False)
 
-    def forward(
+    def forward(  # type: ignore[override]
         self, features: ImageFeatures, canonical: ProxyMesh, body: BodyParams, camera: Camera
     ) -> Avatar:
         """Decodes feature maps of a batch to avatars with one Gaussian a surface point."""

@@ -133,7 +133,7 @@ class CodeHeads(nn.Module):
         )
         with torch.no_grad():  # Gaussians start on the surface
             self.offset.weight.mul_(1e-5)
-            nn.init.zeros_(self.offset.bias)
+            self.offset.bias.zero_()  # type: ignore[union-attr]
 
     def forward(self, code: Tensor) -> Tensor:
         """Returns maps [B 13 G G]: opacity, offset 3, rgb 3, radius 3, rotation 3."""

@@ -289,6 +289,7 @@ def _noise_buffers(count: int) -> nn.Module:
 
 def _condition(width: int, bias: float) -> nn.Module:
     last = nn.Conv2d(width, width, 3, padding=1)
+    assert last.bias is not None
     nn.init.constant_(last.bias, bias)
     return nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.LeakyReLU(SLOPE), last)
 

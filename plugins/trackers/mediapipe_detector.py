@@ -138,7 +138,8 @@ class MediaPipeDetector:
             head = pose.points[_HEAD, :2]
             shoulders = pose.points[[POSE["left_shoulder"], POSE["right_shoulder"]], :2]
             size = max(np.ptp(head, 0).max(), 0.25 * np.linalg.norm(np.subtract(*shoulders)))
-            windows += [Window.around(*head.mean(0), size * f, size * f) for f in (3.0, 4.5)]
+            x, y = head.mean(0)
+            windows += [Window.around(x, y, size * f, size * f) for f in (3.0, 4.5)]
         for window in windows:
             crop = cut(image, window, _FACE_SIDE)
             mesh = self.models.face_mesh(crop)
@@ -255,8 +256,9 @@ def _hand_window(pose: FoundPose, side: str, factor: float) -> Window:
         0.35 * np.linalg.norm(elbow - wrist),
         0.2 * np.linalg.norm(np.subtract(*shoulders)),
     )
-    size = 3.6 * factor * reach
-    return Window.around(*(wrist + 1.1 * (knuckles - wrist)), size, size)
+    size = 3.6 * factor * float(reach)
+    x, y = wrist + 1.1 * (knuckles - wrist)
+    return Window.around(x, y, size, size)
 
 
 def _to_image(inner: Window, window: Window, scale: float) -> Window:

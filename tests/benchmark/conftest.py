@@ -47,7 +47,7 @@ benchmark = dict(
 @pytest.fixture
 def toys(tmp_path):
     """Writes a toy method and a sweep over two of it; returns the sweep's config file."""
-    (tmp_path / "toys_plugin.py").write_text("import presence.testing.toys\n")
+    (tmp_path / "toys_plugin.py").write_text("import presence.testing.toy_training\n")
     (tmp_path / "toy.py").write_text(TOY)
     path = tmp_path / "sweep.py"
     path.write_text(SWEEP)

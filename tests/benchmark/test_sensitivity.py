@@ -26,7 +26,7 @@ from presence.structures import (
     TrainSample,
     View,
 )
-from presence.testing.toy import SphereBody
+from presence.testing.toy_bodies import SphereBody
 
 SIZE = 64
 

@@ -14,7 +14,7 @@ from presence.benchmark.worker import run_job, write_job
 from presence.engine import train
 from presence.engine.checkpoint import list_checkpoints, read_weights
 from presence.errors import ConfigError
-from presence.testing.toys import ToyPeople
+from presence.testing.toy_training import ToyPeople
 
 
 def test_rows_see_equal_samples_and_are_measured_alike(toys, here, build, results, tmp_path):

@@ -14,7 +14,7 @@ from presence.errors import ConfigError, InputError
 from presence.interfaces import Estimator
 from presence.io.images import save_png
 from presence.structures import PART_JOINTS, Camera, Cues, Portrait, Tracking, View
-from presence.testing.toys import toy_camera
+from presence.testing.toy_training import toy_camera
 from presence.tracking.detection import Detection
 from presence.tracking.fusing.regimes import RegimeMap
 from presence.tracking.measuring.turned_people import TurnedPeople

@@ -1,9 +1,8 @@
-"""The builder's parts on small made-up surfaces, and the shipped body against Anny itself."""
+"""The builder's parts on small made-up surfaces."""
 
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -174,28 +173,3 @@ def test_writing_is_repeatable_and_reading_gives_the_body_back(tmp_path):
     assert {k: v.tolist() for k, v in again.parts.items()} == {
         k: v.tolist() for k, v in data.parts.items()
     }
-
-
-def _anny_is_ready() -> bool:
-    """Anny is installed and has built its cache (which takes minutes the first time)."""
-    try:
-        import anny
-        from anny.paths import get_anny_cache_path
-    except ImportError:
-        return False
-    return bool(anny) and any(Path(get_anny_cache_path()).rglob("build_model_data_*"))
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not _anny_is_ready(), reason="needs the anny package and its built cache")
-def test_shipped_body_against_anny():
-    """The acceptance bounds of docs/body.md, on fewer people than the figures there."""
-    from presence.bodies import load_body
-    from presence.bodies.building.anny_source import AnnySource
-    from presence.bodies.building.figures import pose_figures, shape_figures
-
-    source, body = AnnySource(), load_body("annyx")
-    shape = shape_figures(source, body, people=20)
-    assert shape["phenotypes, all ages, 20 components"].mean < 1.0
-    assert shape[f"adults with local changes of +-0.3, {body.num_betas} components"].mean < 2.0
-    assert pose_figures(source, body, poses=10)["random adults"].mean < 8.0

@@ -22,7 +22,7 @@ from presence.testing.contracts import (
     check_renderer,
     check_tracker,
 )
-from presence.testing.toys import ToyPeople
+from presence.testing.toy_training import ToyPeople
 
 
 class GoodEncoder(Encoder):

@@ -72,12 +72,12 @@ SMALL: dict[str, dict[str, Any]] = {
     "HeadCrops": dict(source=dict(type="ProceduralPeopleDataset", **PEOPLE), target=0.5),
     "MultiViewFolder": dict(split="all", size=48),
 }
-# Estimators cut down likewise; each entry has the options, and whether random weights find anybody.
-SMALL_ESTIMATORS: dict[str, tuple[dict[str, Any], bool]] = {
-    "HamerEstimator": (dict(depth=1), True),
-    "MultiHmrEstimator": (dict(depth=1), True),
-    "OsxEstimator": (dict(depth=1), True),
-    "SapiensPoseEstimator": (dict(size="0.3b", depth=1), True),
+# Estimators cut down likewise.
+SMALL_ESTIMATORS: dict[str, dict[str, Any]] = {
+    "HamerEstimator": dict(depth=1),
+    "MultiHmrEstimator": dict(depth=1),
+    "OsxEstimator": dict(depth=1),
+    "SapiensPoseEstimator": dict(size="0.3b", depth=1),
 }
 # Readers of layouts: test_evaluation_sets.py makes miniatures and checks the contract on them.
 EVALUATION_SETS = {"ClipFolder", "NeRSemble", "OpenHumanVid", "RenderMe360", "SHHQ"}
@@ -214,7 +214,7 @@ def _flame_files(folder) -> dict[str, Any]:
     """A toy head and 51 landmarks on it, in the layout of the released files."""
     import numpy as np
 
-    from presence.testing.toy import toy_flame_arrays
+    from presence.testing.toy_bodies import toy_flame_arrays
 
     np.savez(folder / "flame.npz", **toy_flame_arrays(12, 18))
     places = dict(lmk_face_idx=np.arange(51) * 4, lmk_b_coords=np.full((51, 3), 1 / 3))
@@ -227,7 +227,7 @@ def _flame_files(folder) -> dict[str, Any]:
 def test_estimator(name, tmp_path):
     from presence.structures import Cues, Portrait
 
-    options, found = SMALL_ESTIMATORS.get(name, ({}, True))
+    options = SMALL_ESTIMATORS.get(name, {})
     if name == "FlameEstimator":
         options = _flame_files(tmp_path)
     if name == "MediaPipeEstimator":
@@ -255,7 +255,7 @@ def test_estimator(name, tmp_path):
             right_hand=points(21, 10.0, 62.0),
         ),
     )
-    contracts.check_estimator(estimator, portrait, cues, found=found)
+    contracts.check_estimator(estimator, portrait, cues)
 
 
 @pytest.mark.slow

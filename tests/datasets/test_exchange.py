@@ -9,7 +9,7 @@ from presence.bodies import load_body
 from presence.datasets import exchange_views
 from presence.datasets.exchange import _face_angle
 from presence.structures import Camera, View, stack
-from presence.testing.toys import toy_sample
+from presence.testing.toy_training import toy_sample
 from presence_plugins.datasets.procedural import ProceduralPeopleDataset
 
 

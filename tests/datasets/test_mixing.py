@@ -11,7 +11,7 @@ from presence.engine import train
 from presence.engine.checkpoint import list_checkpoints, read_checkpoint
 from presence.errors import ConfigError
 from presence.registry import DATASETS
-from presence.testing.toys import toy_config
+from presence.testing.toy_training import toy_config
 
 TOYS = [
     dict(type="ToyPeople", num_subjects=5, batches=False),

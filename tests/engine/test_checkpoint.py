@@ -23,7 +23,7 @@ from presence.engine.checkpoint import (
     save_checkpoint,
 )
 from presence.errors import AssetError, ConfigError, InputError
-from presence.testing.toys import ToyAvatarModel, toy_config, toy_sample
+from presence.testing.toy_training import ToyAvatarModel, toy_config, toy_sample
 
 
 @pytest.fixture(scope="module")

@@ -13,11 +13,11 @@ from mmengine.config import Config
 
 from presence.engine import train
 from presence.engine.checkpoint import read_checkpoint
-from presence.testing.toys import toy_config
+from presence.testing.toy_training import toy_config
 
 # Every process writes the weights that it ends with.
 _WORKER = """
-import sys, torch
+import pathlib, sys, torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from presence.engine import train
@@ -31,6 +31,8 @@ class KeepWeights(Hook):
 HOOKS.register_module(name="KeepWeightsForTest", module=KeepWeights, force=True)
 train(Config(config(2, custom_hooks=[dict(type="KeepWeightsForTest")])),
       work_dir=sys.argv[1], launcher="pytorch")
+threads = [task.read_text().strip() for task in pathlib.Path("/proc/self/task").glob("*/comm")]
+assert not [name for name in threads if "gloo" in name], threads
 """
 
 
@@ -43,7 +45,8 @@ def config(batch_size, *, accumulate=2, iterations=8, **more):
         warmup=0,
         shape="constant",
     )
-    return toy_config(schedule=schedule, model=dict(noise=0.0), validation=dict(interval=0), **more)
+    validation = dict(interval=iterations, at_start=False)
+    return toy_config(schedule=schedule, model=dict(noise=0.0), validation=validation, **more)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +83,13 @@ def test_one_process_with_the_whole_batch_learns_the_same(
 ):
     whole = config(batch_size, accumulate=accumulate, iterations=iterations)
     train(Config(whole), work_dir=tmp_path)
-    one = read_checkpoint(tmp_path / f"iter_{iterations}.pth")["state_dict"]
+    alone, shared = (
+        read_checkpoint(d / f"iter_{n}.pth") for d, n in ((tmp_path, iterations), (two, 8))
+    )
+    assert (alone["meta"]["world"], shared["meta"]["world"]) == (1, 2)
+    assert alone["meta"]["metrics"].keys() >= {"input/psnr", "novel/psnr"}
+    assert shared["meta"]["metrics"] == pytest.approx(alone["meta"]["metrics"], rel=1e-3)
+    one = alone["state_dict"]
     start = _first_weights()
     moved = 0.0
     for name, value in torch.load(two / "rank0.pt", weights_only=True).items():
@@ -100,6 +109,7 @@ def _first_weights():
 def test_what_is_logged_is_of_all_processes(two, tmp_path):
     train(Config(config(4)), work_dir=tmp_path)
     logs = [(f / "scalars.jsonl").read_text().splitlines() for f in (two, tmp_path)]
-    losses = [[json.loads(line)["train/loss"] for line in lines] for lines in logs]
+    rows = [[json.loads(line) for line in lines] for lines in logs]
+    losses = [[row["train/loss"] for row in part if "train/loss" in row] for part in rows]
     assert len(losses[0]) > 0
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)

@@ -30,7 +30,7 @@ from presence.engine.optim import (
 from presence.engine.seed import mix, seed_everything
 from presence.engine.settings import Ema, Optimizer, Schedule, TrainSettings
 from presence.errors import ConfigError
-from presence.testing.toys import ToyPeople
+from presence.testing.toy_training import ToyPeople
 
 CPU = torch.device("cpu")
 

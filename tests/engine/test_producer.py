@@ -5,7 +5,7 @@ import torch
 
 from presence.engine.producer import _produce, produced_batches
 from presence.structures import Camera, Portrait, TrainSample, View
-from presence.testing.toy import SphereBody
+from presence.testing.toy_bodies import SphereBody
 
 
 class Numbered:

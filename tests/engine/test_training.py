@@ -6,9 +6,6 @@ import json
 import logging
 import os
 import signal
-import socket
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -18,7 +15,7 @@ from presence.engine import train
 from presence.engine.checkpoint import read_checkpoint
 from presence.engine.hooks import TrainingDiverged
 from presence.errors import ConfigError
-from presence.testing.toys import toy_config
+from presence.testing.toy_training import toy_config
 
 
 def _equal_states(first, second) -> bool:
@@ -182,45 +179,3 @@ def test_sigterm_saves_and_can_be_resumed(tmp_path, finished, caplog):
     assert stopped.name in ("iter_13.pth", "iter_14.pth")
     train(Config(toy_config()), work_dir=tmp_path, resume=True)
     assert _equal_states(finished[0] / "iter_20.pth", tmp_path / "iter_20.pth")
-
-
-_WORKER = """
-import pathlib, sys
-from mmengine.config import Config
-from presence.engine import train
-from presence.testing.toys import toy_config
-train(Config(toy_config(schedule=dict(iterations=6), model=dict(noise=0.0))),
-      work_dir=sys.argv[1], launcher="pytorch")
-threads = [task.read_text().strip() for task in pathlib.Path("/proc/self/task").glob("*/comm")]
-assert not [name for name in threads if "gloo" in name], threads
-"""
-
-
-def test_two_processes_train_like_one_with_the_whole_batch(tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    env = dict(os.environ, OMP_NUM_THREADS="1", WORLD_SIZE="2", MASTER_ADDR="127.0.0.1")
-    env["MASTER_PORT"] = str(port)  # what torchrun would set
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-c", _WORKER, str(tmp_path / "two")],
-            env=dict(env, RANK=str(rank), LOCAL_RANK=str(rank)),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    outputs = [worker.communicate(timeout=180)[0] for worker in workers]
-    ended = [worker.returncode for worker in workers]
-    assert ended == [0, 0], "\n".join(text[-2000:] for text in outputs)
-    schedule = dict(iterations=6, batch_size=4)
-    train(Config(toy_config(schedule=schedule, model=dict(noise=0.0))), work_dir=tmp_path / "one")
-
-    two = read_checkpoint(tmp_path / "two" / "iter_6.pth")
-    one = read_checkpoint(tmp_path / "one" / "iter_6.pth")
-    assert two["meta"]["world"] == 2
-    for name, value in one["state_dict"].items():
-        torch.testing.assert_close(two["state_dict"][name], value, rtol=1e-4, atol=1e-5)
-    assert two["meta"]["metrics"] == pytest.approx(one["meta"]["metrics"], rel=1e-3)

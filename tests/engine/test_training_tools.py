@@ -29,7 +29,7 @@ def run(monkeypatch, capsys):
 @pytest.fixture
 def config(tmp_path):
     """A config of the toys as a user would write it."""
-    (tmp_path / "toys.py").write_text("import presence.testing.toys\n")
+    (tmp_path / "toys.py").write_text("import presence.testing.toy_training\n")
     path = tmp_path / "toy.py"
     path.write_text(
         f"_base_ = ['{BASE}/runtime.py', '{BASE}/schedule.py']\n"
@@ -99,3 +99,4 @@ def test_listing_and_doctor(run):
     assert code == 0 and "DualUVDecoder" in stdout and "options: " in stdout
     code, stdout, _ = run("doctor.py", "--no-checksums")
     assert code == 0 and "External files" in stdout and "SMPL-X" in stdout
+    assert "plugins of installed packages: " in stdout

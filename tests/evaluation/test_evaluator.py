@@ -17,7 +17,7 @@ from presence.evaluation.pictures import COLUMNS, side_by_side
 from presence.evaluation.protocol import run_test
 from presence.evaluation.report import markdown_table, write_json
 from presence.structures import Rendering, stack
-from presence.testing.toys import ToyPeople, toy_config, toy_sample
+from presence.testing.toy_training import ToyPeople, toy_config, toy_sample
 
 
 class DimSource:

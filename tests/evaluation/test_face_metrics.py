@@ -25,7 +25,7 @@ from presence.evaluation.report import markdown_table
 from presence.rasterize import build_rasterizer
 from presence.registry import METRICS
 from presence.structures import Camera, Portrait, Rendering, View, stack
-from presence.testing.toys import ToyAvatarModel, ToyPeople
+from presence.testing.toy_training import ToyAvatarModel, ToyPeople
 from presence.tracking.landmark_renders import PersonRenderer
 
 SIZE = 128

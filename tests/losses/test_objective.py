@@ -16,7 +16,7 @@ from presence.losses import (
 )
 from presence.projection import build_surface
 from presence.structures import Avatar, Camera, Gaussians, Portrait, Rendering
-from presence.testing.toy import SphereBody
+from presence.testing.toy_bodies import SphereBody
 
 BODY = SphereBody()
 SURFACE = build_surface(BODY, 64)

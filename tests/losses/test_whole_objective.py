@@ -10,7 +10,7 @@ import presence.evaluation.lpips_net as lpips_net
 from presence.models import AvatarModel
 from presence.registry import BODIES
 from presence.structures import Camera, Portrait, TrainSample, View
-from presence.testing.toy import SphereBody
+from presence.testing.toy_bodies import SphereBody
 
 if "SphereBody" not in BODIES.module_dict:
     BODIES.register()(SphereBody)

@@ -8,7 +8,7 @@ from presence.geometry import axis_angle_to_matrix
 from presence.models import AvatarModel
 from presence.registry import BODIES
 from presence.structures import Camera, Portrait, TrainSample, View, cat
-from presence.testing.toy import SphereBody
+from presence.testing.toy_bodies import SphereBody
 
 if "SphereBody" not in BODIES.module_dict:
     BODIES.register()(SphereBody)
@@ -259,3 +259,43 @@ def test_weights_of_portraits_are_checked(model, weights):
     two = cat([v, v])
     with pytest.raises(ConfigError, match="2 portraits need 2 weights"):
         model.reconstruct_many(two.portrait, two.body, two.camera, weights)
+
+
+def test_feedback_comes_after_training_only():
+    """Off while training; otherwise the input view comes closer. Blends of portraits go without."""
+    models = []
+    for feedback in (None, dict(geometry=dict(steps=4, rate=0.01), colours=dict(steps=2))):
+        torch.manual_seed(0)
+        config = tiny_config(mask_ratio=0.0) | dict(feedback=feedback)
+        models.append(AvatarModel.from_config(config))
+    plain, corrected = models
+    v = with_mask(view(plain.body), 19.0)  # the ball's own outline is 17 px
+    given = v.portrait, v.body, v.camera
+
+    def difference(of: str) -> float:
+        first, second = (getattr(m.reconstruct(*given).canonical, of) for m in models)
+        return (first - second).abs().max().item()
+
+    def errors(model) -> tuple[float, float]:
+        with torch.no_grad():
+            drawn = model.animate(model.reconstruct(*given), v.body, v.camera)
+        wanted = v.portrait.rgb * v.portrait.alpha
+        alpha, rgb = drawn.alpha - v.portrait.alpha, drawn.rgb - wanted
+        return alpha.abs().mean().item(), rgb.abs().mean().item()
+
+    for model in models:
+        model.train()
+    assert difference("means") == difference("colors") == 0
+    terms = corrected.loss(TrainSample(v, v, torch.zeros(1, dtype=torch.long)))
+    terms["loss_target_l1"].backward()
+    assert corrected.decoder.core_position.grad is not None
+    for model in models:
+        model.eval()
+    assert difference("means") > 1e-3 and difference("colors") > 1e-3
+    before, after = errors(plain), errors(corrected)
+    assert after[0] < 0.8 * before[0] and after[1] < 0.8 * before[1]
+
+    two = cat([v, v])
+    blends = [m.reconstruct_many(two.portrait, two.body, two.camera).canonical for m in models]
+    assert torch.equal(blends[0].means, blends[1].means)
+    assert torch.equal(blends[0].colors, blends[1].colors)

@@ -9,8 +9,8 @@ from presence.models.feedback import ColourFeedback, GeometryFeedback, build_fee
 from presence.projection import build_surface
 from presence.rendering import build_renderer
 from presence.structures import Avatar, Camera, Gaussians, Portrait, cat
-from presence.testing.toy import SphereBody
-from presence.testing.toys import toy_camera
+from presence.testing.toy_bodies import SphereBody
+from presence.testing.toy_training import toy_camera
 
 
 @pytest.fixture(scope="module")

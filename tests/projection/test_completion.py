@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from presence.projection import NearbyColours, build_surface, complete_colours, mirrored_points
-from presence.testing.toy import SphereBody
+from presence.testing.toy_bodies import SphereBody
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from presence.projection import build_surface, cover, gaps
-from presence.testing.toy import SphereBody
+from presence.testing.toy_bodies import SphereBody
 
 BODY = SphereBody()
 SURFACE = build_surface(BODY, 32)

@@ -6,7 +6,7 @@ import torch
 from presence.projection import DualUVProjector, build_surface
 from presence.rasterize import AutoRasterizer
 from presence.structures import Camera, ImageFeatures, Portrait
-from presence.testing.toy import SphereBody
+from presence.testing.toy_bodies import SphereBody
 
 SIZE = 256
 EYE = 4.0

@@ -9,7 +9,7 @@ from presence.projection import DualUVProjector, build_surface
 from presence.projection.fused import project_fused
 from presence.rasterize import AutoRasterizer
 from presence.structures import Camera, ImageFeatures, Portrait
-from presence.testing.toy import SphereBody
+from presence.testing.toy_bodies import SphereBody
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

@@ -17,7 +17,7 @@ from presence.projection.queries import (
     subdivided_vertices,
 )
 from presence.structures import Avatar, Camera, Gaussians
-from presence.testing.toy import SphereBody
+from presence.testing.toy_bodies import SphereBody
 
 
 @pytest.fixture(scope="module")

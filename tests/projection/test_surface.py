@@ -3,7 +3,7 @@ import math
 import torch
 
 from presence.projection import build_surface
-from presence.testing.toy import SphereBody
+from presence.testing.toy_bodies import SphereBody
 
 
 def test_points_lie_at_their_texel_centres():

@@ -33,7 +33,7 @@ def test_a_run_compiles_when_asked(tmp_path, monkeypatch):
 
     from presence.engine import train
     from presence.realtime import compiling
-    from presence.testing.toys import toy_config
+    from presence.testing.toy_training import toy_config
 
     asked = []
     monkeypatch.setattr(compiling, "compile_blocks", lambda model: asked.append(model) or 0)

@@ -10,7 +10,7 @@ from presence.bodies import load_body
 from presence.geometry import matrix_to_quaternion
 from presence.realtime.posing import BodyPoser, can_fuse, jump_table, pose_fused
 from presence.structures import Avatar, Camera, Gaussians, SurfaceBinding
-from presence.testing.toy import SphereBody
+from presence.testing.toy_bodies import SphereBody
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

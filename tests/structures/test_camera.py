@@ -52,3 +52,9 @@ def test_position_is_where_it_was_put():
     eye = torch.randn(4, 3)
     camera = Camera.look_at(eye, torch.zeros(4, 3), 0.4, 10, 10)
     torch.testing.assert_close(camera.position, eye)
+
+
+def test_a_picture_contains_its_pixels():
+    camera = Camera.look_at(torch.tensor([0.0, 0, 3]), torch.zeros(3), 0.5, 100, 80)
+    px = torch.tensor([[[0.0, 0.0], [100.0, 80.0], [50.0, 40.0]], [[-1, 9], [9, 81], [101, 9]]])
+    assert camera.contains(px).tolist() == [[True] * 3, [False] * 3]

@@ -13,7 +13,7 @@ from presence.bodies.mano import PARENTS, load_mano
 from presence.errors import AssetError
 from presence.geometry import axis_angle_to_matrix, matrix_to_axis_angle
 from presence.structures import PART_JOINTS, Camera, PartModel
-from presence.testing.toy import toy_flame_arrays
+from presence.testing.toy_bodies import toy_flame_arrays
 from presence.tracking.fusing.chains import WRISTS, chained
 from presence.tracking.fusing.dense_models import DenseModels, correspondences, hand_pixels
 from presence.tracking.relaxed import relaxed_pose

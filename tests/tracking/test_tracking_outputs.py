@@ -9,7 +9,7 @@ from presence.io.motion import load_motion
 from presence.rasterize import build_rasterizer
 from presence.structures import Portrait, Tracking
 from presence.tracking.files import load_tracking, save_tracking
-from presence.tracking.overlay import draw_overlay, draw_points
+from presence.tracking.overlay import draw_overlay
 from presence.tracking.shading import eyeball
 
 
@@ -79,14 +79,6 @@ def test_overlay_marks_the_body_and_nothing_else(body, tracking):
     with pytest.raises(ValueError, match="80 x 80"):
         small = camera.resized(80, 80)
         draw_overlay(portrait, mesh, small, body.topology, rasterizer)
-
-
-def test_points_are_drawn_where_they_are():
-    marked = draw_points(torch.zeros(3, 50, 60), torch.tensor([[20.0, 30.0]]), (1.0, 0.0, 0.0))
-    rows, columns = torch.nonzero(marked[0] > 0, as_tuple=True)
-    assert rows.float().mean() + 0.5 == pytest.approx(30, abs=0.6)
-    assert columns.float().mean() + 0.5 == pytest.approx(20, abs=0.6)
-    assert marked[1:].sum() == 0
 
 
 def test_eyeballs_are_round_and_of_human_size(body):

@@ -17,7 +17,7 @@ from presence.engine.settings import TrainSettings, read_section
 from presence.errors import ConfigError
 
 # What a run computes does not depend on these sections: changing them reruns nothing.
-_TRANSIENT = ("logging", "checkpoints", "prefetch", "workers", "pipeline", "benchmark", "notes")
+_TRANSIENT = ("logging", "checkpoints", "prefetch", "workers", "pipeline", "benchmark")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,8 +22,8 @@ class Blocks(SampleSource):
         device: where samples are made.
 
     Example:
-        >>> from presence.testing import toys
-        >>> blocks = Blocks(toys.ToyPeople(3), size=2)
+        >>> from presence.testing.toy_training import ToyPeople
+        >>> blocks = Blocks(ToyPeople(3), size=2)
         >>> [int(blocks[i].subject) for i in range(len(blocks))]
         [0, 1, 2]
     """

@@ -217,9 +217,7 @@ class TrainSettings:
 
 
 # Top-level keys of a config that are not training settings.
-_OTHER_KEYS = frozenset(
-    {"model", "data", "plugins", "tracker", "pipeline", "synthesis", "benchmark", "assets", "notes"}
-)
+_OTHER_KEYS = frozenset({"model", "data", "plugins", "tracker", "pipeline", "benchmark"})
 
 
 def read_section(section: type[T], values: Mapping[str, Any], name: str) -> T:

@@ -8,16 +8,6 @@ from torch import Tensor
 CROP_FOCAL, CROP_SIDE = 5000.0, 256  # px
 
 
-def crop_translation(camera: Tensor) -> Tensor:
-    """Returns where a model stands [... 3] (m) before the crop's own camera.
-
-    Args:
-        camera: [... 3] scale, tx, ty.
-    """
-    scale, across = camera[..., :1], camera[..., 1:]
-    return torch.cat([across, 2 * CROP_FOCAL / (CROP_SIDE * scale + 1e-9)], -1)
-
-
 def picture_focal(width: int, height: int) -> float:
     """Returns the focal length (px) of the whole picture's camera."""
     return CROP_FOCAL / CROP_SIDE * max(width, height)

@@ -59,8 +59,8 @@ def similarity(source: Tensor, target: Tensor) -> Tensor:
 
     Example:
         >>> corners = torch.tensor([[0.0, 0], [1, 0], [0, 1]])
-        >>> similarity(corners, 2 * corners + 3)[0].tolist()
-        [2.0, 0.0, 3.0]
+        >>> (similarity(corners, 2 * corners + 3) @ torch.tensor([1.0, 2, 1])).tolist()
+        [5.0, 7.0, 1.0]
     """
     source, target = source.double(), target.double()
     from_mean, to_mean = source.mean(0), target.mean(0)

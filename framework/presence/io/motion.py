@@ -36,6 +36,14 @@ def save_motion(path: str | Path, motion: Motion) -> None:
     `reye_pose` [T 3], `left_hand_pose`, `right_hand_pose` [T 45] (axis-angle, rad, flat hand = 0),
     `transl` [T 3] (m), `expression` [T E], `betas` [S], `fps`; and our own `expression_names`,
     `joints`, `relative_joints`, `relative_expression`, `ease`, which other programs may ignore.
+
+    Example:
+        >>> import tempfile
+        >>> from presence.motion import builtin_motion
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_motion(f"{folder}/wave.npz", builtin_motion("wave", 24))
+        ...     load_motion(f"{folder}/wave.npz").fps
+        24.0
     """
     pose = motion.body.pose.detach().cpu()
     arrays: dict[str, Any] = {

@@ -25,11 +25,11 @@ class Regularizer(nn.Module):
         self.weight = weight
 
     def forward(self, avatar: Avatar) -> Tensor:
-        """Returns the weighted term for a batch of avatars, a scalar."""
+        """Returns the weighted term [] of avatars [B]."""
         return self.weight * self.term(avatar)
 
     def term(self, avatar: Avatar) -> Tensor:
-        """Returns the term without its weight."""
+        """Returns the term [] without its weight; Gaussians are [B N ...], one a texel."""
         raise TypeError(f"{type(self).__name__} defines no term")
 
 
@@ -47,7 +47,7 @@ class OffsetLoss(Regularizer):
         super().__init__(weight)
 
     def term(self, avatar: Avatar) -> Tensor:
-        """Returns mean ||offset||^2."""
+        """Returns mean ||offset||^2 [] of offsets [B N 3], m^2."""
         return avatar.canonical.means.square().sum(-1).mean()
 
 
@@ -69,7 +69,7 @@ class OffsetHingeLoss(Regularizer):
         self.limit = limit
 
     def term(self, avatar: Avatar) -> Tensor:
-        """Returns mean max(0, ||offset|| - limit)."""
+        """Returns mean max(0, ||offset|| - limit) [] of offsets [B N 3], m."""
         offsets = avatar.canonical.means
         squared = offsets.square().sum(-1)  # compared as squares: a root has no slope at zero
         far = squared > self.limit**2
@@ -97,7 +97,7 @@ class SmoothnessLoss(Regularizer):
         self.surface = surface
 
     def term(self, avatar: Avatar) -> Tensor:
-        """Returns the mean |slope| of the offsets in a chart, m over the map's whole side."""
+        """Returns the mean |slope| [] of offsets [B N 3] in a chart, m over the map's side."""
         return self.surface.variation(avatar.canonical.means).mean()
 
 
@@ -117,7 +117,7 @@ class ScaleLoss(Regularizer):
         self.limit = limit
 
     def term(self, avatar: Avatar) -> Tensor:
-        """Returns mean max(0, max_axis(scale) - limit)."""
+        """Returns mean max(0, max_axis(scale) - limit) [] of deviations [B N 3], m."""
         return (avatar.canonical.scales.amax(-1) - self.limit).clamp_min(0).mean()
 
 
@@ -137,7 +137,7 @@ class IsotropyLoss(Regularizer):
         self.ratio = ratio
 
     def term(self, avatar: Avatar) -> Tensor:
-        """Returns mean max(0, max(scale) / min(scale) - r)."""
+        """Returns mean max(0, max(scale) / min(scale) - r) [] of deviations [B N 3]."""
         scales = avatar.canonical.scales
         return (scales.amax(-1) / scales.amin(-1).clamp_min(1e-8) - self.ratio).clamp_min(0).mean()
 
@@ -174,7 +174,7 @@ class OpacityLoss(Regularizer):
         self.register_buffer("filled", count.nonzero()[:, 0], persistent=False)
 
     def term(self, avatar: Avatar) -> Tensor:
-        """Returns the mean over patches that hold texels of (mean opacity - target)^2."""
+        """Returns the mean over filled patches of (mean opacity - target)^2 [], of [B N]."""
         means = patch_means(avatar.canonical.opacities[..., None], self.cells, self.count)[..., 0]
         return (means.index_select(-1, self.filled) - self.target).square().mean()
 
@@ -211,7 +211,10 @@ class HandConsistencyLoss(Regularizer):
         self.register_buffer("count", count, persistent=False)
 
     def term(self, avatar: Avatar) -> Tensor:
-        """Returns the mean over hand patches of the squared distance to the nearest face patch."""
+        """Returns the mean over hand patches of the squared distance to the nearest face patch [].
+
+        Patches compare by mean and deviation of their colours [B N 3].
+        """
         colours = avatar.canonical.colors
         mean = patch_means(colours, self.cells, self.count)
         variance = patch_means(colours.square(), self.cells, self.count) - mean.square()

@@ -229,22 +229,26 @@ class AvatarModel(BaseModel):
     def _splat(
         self, avatar: Avatar, body: BodyParams, camera: Camera, background: Tensor | None
     ) -> tuple[Gaussians, Rendering]:
-        """The posed Gaussians and their raw rendering, in float32."""
+        """The posed Gaussians [B N ...] and their raw rendering [B 3 H W], in float32."""
         with torch.autocast(avatar.device.type, enabled=False):
             gaussians = avatar.pose(self.pose_body(body))
             return gaussians, self.renderer(gaussians, camera, background)
 
     def pose_body(self, body: BodyParams) -> ProxyMesh:
-        """Poses the body model in float32, also under autocast."""
+        """Poses the body model to parameters [...] in float32, also under autocast."""
         with torch.autocast(body.pose.device.type, enabled=False):
             return self.body(body)
 
     def canonical_mesh(self, body: BodyParams) -> ProxyMesh:
-        """The person's own shape, without expression, in the rest pose at the origin."""
+        """The persons' own shapes [...], without expression, in the rest pose at the origin."""
         return self.pose_body(_at_rest(body))
 
     def loss(self, sample: TrainSample) -> dict[str, Tensor]:
-        """Returns the terms of Eq. 5 for a batch; keys that start with `loss_` are summed."""
+        """Returns the terms of Eq. 5 for a batch, scalars; those named `loss_...` are summed.
+
+        Args:
+            sample: [B] pairs of a reference, which is reconstructed, and a target view.
+        """
         reference = sample.reference
         avatar = self.reconstruct(reference.portrait, reference.body, reference.camera)
         batch = avatar.batch_shape[0]
@@ -264,7 +268,12 @@ class AvatarModel(BaseModel):
 
     @torch.no_grad()
     def predict(self, sample: TrainSample, background: Tensor | None = None) -> dict[str, Any]:
-        """Returns the avatar and its renderings in both views of a batch."""
+        """Returns the avatars [B] and their renderings in both views.
+
+        Args:
+            sample: [B] pairs of views.
+            background: [3] or [B 3] colour, black if None.
+        """
         reference = sample.reference
         avatar = self.reconstruct(reference.portrait, reference.body, reference.camera)
         return dict(

@@ -69,7 +69,7 @@ class RMSNorm(nn.RMSNorm):
     """torch's, with the weight in the input's type: autocast would leave the fused kernel."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalises the last axis."""
+        """Normalises the last axis of x [... C]."""
         return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
 
 

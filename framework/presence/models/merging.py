@@ -28,6 +28,7 @@ class _Merge(nn.Module):
         self.linear = nn.Linear(cell * merge**2, width)
 
     def forward(self, cells: Tensor) -> Tensor:
+        """Cells [B C U U] to tokens [B (U/m)^2 W]."""
         return self.linear(flatten_cells(F.pixel_unshuffle(cells, self.merge)))
 
 
@@ -40,6 +41,7 @@ class _Unmerge(nn.Module):
         self.linear = nn.Linear(width, cell * merge**2)
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """Token maps [B W u u] to cells [B C u*m u*m]."""
         return F.pixel_shuffle(unflatten_cells(self.linear(flatten_cells(tokens))), self.merge)
 
 
@@ -47,6 +49,7 @@ class _Flatten(nn.Module):
     """Cells that are tokens already: [B C U U] to [B U*U C]."""
 
     def forward(self, cells: Tensor) -> Tensor:
+        """Cells [B C U U] to tokens [B U*U C]."""
         return flatten_cells(cells)
 
 

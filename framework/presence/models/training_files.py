@@ -71,7 +71,9 @@ def _load(path: Path) -> Any:
         with torch.serialization.safe_globals(inert):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except pickle.UnpicklingError as error:
-        reason = str(error).strip().splitlines()[0]
+        from presence.models.weight_files import unpickling_reason
+
+        reason = unpickling_reason(error)
         raise AssetError(f"{path} is damaged, or needs code to load ({reason})") from error
     except (RuntimeError, EOFError, OSError, ValueError) as error:
         raise AssetError(f"{path} is not a readable weight file ({error})") from error

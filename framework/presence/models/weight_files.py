@@ -145,6 +145,20 @@ def fold_numbers(names: Iterable[str]) -> list[str]:
     ]
 
 
+def unpickling_reason(error: pickle.UnpicklingError) -> str:
+    """Returns why torch does not read a file, without its advice to run what is in it.
+
+    Example:
+        >>> unpickling_reason(pickle.UnpicklingError("Unsupported global: GLOBAL os.system was"))
+        'it names os.system'
+    """
+    text = str(error)
+    if named := re.search(r"Unsupported global: GLOBAL (\S+)", text):
+        return f"it names {named[1]}"
+    told = re.search(r"Unsupported [^\n]*", text)
+    return told[0].lower() if told else "it is no pickle of tensors"
+
+
 def _ranges(numbers: list[int]) -> str:
     runs: list[list[int]] = []
     for number in numbers:
@@ -172,7 +186,7 @@ def _load(path: Path, *, mmap: bool) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = unpickling_reason(error)
         raise AssetError(f"{path} is damaged, or needs code to load ({reason})") from error
     except (RuntimeError, EOFError, OSError, ValueError) as error:
         raise AssetError(f"{path} is not a readable weight file ({error})") from error

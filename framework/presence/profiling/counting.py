@@ -68,7 +68,7 @@ def transformer_flops(tokens: int, width: int, blocks: int, mlp_ratio: float) ->
 
     Example:
         >>> transformer_flops(4096, 1536, 40, 4.0) / 1e12
-        13.410682109952
+        13.40029796352
     """
     return blocks * ((8 + 4 * mlp_ratio) * tokens * width**2 + 4 * tokens**2 * width)
 

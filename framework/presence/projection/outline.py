@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from presence.projection.silhouette import sample_picture
-from presence.structures import Camera
+from presence.projection.surface import SurfaceMap
+from presence.structures import Camera, Portrait, ProxyMesh
 
 OUTLINE_CHANNELS = 9
 
@@ -82,6 +83,24 @@ def outline_vectors(
     facing = F.cosine_similarity(frames[..., 2], camera.position[:, None] - points, dim=-1)
     told = torch.cat([away * in_tangent, px / unit * in_tangent, away, facing[..., None]], -1)
     return torch.cat([told, torch.ones_like(away)], -1) * known[..., None]
+
+
+@torch.no_grad()
+def outline_of_texels(
+    surface: SurfaceMap, portrait: Portrait, posed: ProxyMesh, camera: Camera
+) -> Tensor:
+    """Returns `outline_vectors` [B N 9] of a surface map's points, also under autocast in float32.
+
+    Args:
+        surface: the texels.
+        portrait: [B 3 H W].
+        posed: the body in the portrait, [B].
+        camera: the portrait's, [B].
+    """
+    with torch.autocast(posed.vertices.device.type, enabled=False):
+        points = surface.binding.interpolate(posed.vertices)
+        frames, _ = surface.tangent_frames(posed.vertices)
+        return outline_vectors(portrait.alpha, points, frames, camera)
 
 
 _LIMIT = 4.0  # units: farther away, how far does not matter

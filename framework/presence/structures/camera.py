@@ -45,6 +45,11 @@ class Camera(TensorStruct):
         px, depth = self.project(points)
         return torch.cat([px, depth[..., None]], -1)
 
+    def contains(self, px: Tensor) -> Tensor:
+        """Tells which pixel positions [... 2] lie in the picture: [...] bool."""
+        x, y = px.unbind(-1)
+        return (x >= 0) & (x <= self.width) & (y >= 0) & (y <= self.height)
+
     @property
     def position(self) -> Tensor:
         """The optical centre in the world [... 3], metres."""

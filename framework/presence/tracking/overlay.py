@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from presence.rasterize import MeshRasterizer
@@ -66,16 +65,3 @@ def _edges(fragments: Fragments, mesh: ProxyMesh, camera: Camera, topology: Mesh
     gaps = (fragments.barycentrics * heights[ids]).amin(-1)
     large = (heights[ids].amin(-1) / 6).clamp(0, 1)
     return ((1.0 - gaps).clamp(0, 1) * large * (fragments.face_ids >= 0))[None]
-
-
-def draw_points(image: Tensor, points: Tensor, color: tuple[float, float, float]) -> Tensor:
-    """Marks pixel positions [K 2] on a copy of a picture [3 H W] with small squares."""
-    marked = image.clone()
-    height, width = image.shape[-2:]
-    radius = max(round(max(height, width) / 700), 1)
-    value = torch.tensor(color, dtype=image.dtype, device=image.device).reshape(3, 1, 1)
-    for x, y in points.round().long().tolist():
-        rows = slice(max(y - radius, 0), max(y + radius, 0))
-        columns = slice(max(x - radius, 0), max(x + radius, 0))
-        marked[:, rows, columns] = value
-    return marked

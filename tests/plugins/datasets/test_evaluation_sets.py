@@ -22,7 +22,7 @@ from presence.io.video import count_frames, read_frames, write_video
 from presence.registry import DATASETS
 from presence.structures import Camera
 from presence.testing.contracts import check_dataset
-from presence.testing.toys import ToyTracker
+from presence.testing.toy_training import ToyTracker
 
 SIDE = 96
 CONFIGS = Path(__file__).parents[3] / "configs" / "evaluation"

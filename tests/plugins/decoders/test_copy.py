@@ -5,7 +5,7 @@ import torch
 from presence.models import AvatarModel
 from presence.registry import BODIES
 from presence.structures import Camera, Portrait
-from presence.testing.toy import SphereBody
+from presence.testing.toy_bodies import SphereBody
 
 if "SphereBody" not in BODIES.module_dict:
     BODIES.register()(SphereBody)

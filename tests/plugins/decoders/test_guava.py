@@ -30,7 +30,7 @@ from presence.structures import (
     SurfaceBinding,
 )
 from presence.testing.contracts.common import facing_camera, sample_portrait
-from presence.testing.toy import SphereBody
+from presence.testing.toy_bodies import SphereBody
 from presence_plugins.decoders.guava import GUAVADecoder
 from presence_plugins.decoders.guava_heads import VertexHeads, place_texels
 from presence_plugins.decoders.guava_names import IGNORED, official_name

@@ -16,7 +16,7 @@ from presence.models.official import load_official
 from presence.projection import build_surface
 from presence.structures import ImageFeatures
 from presence.testing.contracts.common import facing_camera, sample_people
-from presence.testing.toy import SphereBody
+from presence.testing.toy_bodies import SphereBody
 from presence_plugins.decoders.idol import IDOLDecoder
 from presence_plugins.decoders.idol_network import (
     IGNORED,

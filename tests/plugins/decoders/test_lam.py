@@ -18,7 +18,7 @@ from presence.models.vit import VisionTransformer
 from presence.projection.queries import part_vertices, subdivided_vertices
 from presence.structures import ImageFeatures
 from presence.testing.contracts.common import facing_camera, sample_people
-from presence.testing.toy import SphereBody
+from presence.testing.toy_bodies import SphereBody
 from presence_plugins.decoders.lam import LAMDecoder, official_name
 from presence_plugins.encoders.dinov2 import FUSED_LAYERS, LayerFusion, build_dinov2
 

@@ -14,7 +14,7 @@ from presence.models import AvatarModel
 from presence.models.official import load_official
 from presence.registry import BODIES
 from presence.structures import Camera, Portrait, TrainSample, View
-from presence.testing.toy import SphereBody
+from presence.testing.toy_bodies import SphereBody
 
 if "SphereBody" not in BODIES.module_dict:
     BODIES.register()(SphereBody)

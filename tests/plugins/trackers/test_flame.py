@@ -16,7 +16,7 @@ from presence.geometry import axis_angle_to_matrix, matrix_to_axis_angle
 from presence.registry import ESTIMATORS
 from presence.structures import Cues, PartModel, Portrait
 from presence.testing.contracts import check_estimator
-from presence.testing.toy import toy_flame_arrays
+from presence.testing.toy_bodies import toy_flame_arrays
 from presence_plugins.trackers.flame import INNER, crop_box, model_of, started
 
 SIZE = (300, 400)  # rows, columns

@@ -10,7 +10,7 @@ from official_weights import Golden, draw
 
 from presence.errors import AssetError, InputError
 from presence.estimation.checkpoints import read_released
-from presence.estimation.crop_cameras import crop_translation, picture_focal, picture_translation
+from presence.estimation.crop_cameras import CROP_SIDE, picture_focal, picture_translation
 from presence.estimation.networks.hamer import (
     COLUMNS,
     Hamer,
@@ -66,7 +66,9 @@ def test_all_32_blocks_equal_the_official_network(golden):
     assert golden.error("a.hand_pose", output.fingers) < PARITY
     assert golden.error("a.betas", output.betas) < PARITY
     assert golden.error("a.pred_cam", output.camera) < PARITY
-    assert golden.error("a.cam_t_crop", crop_translation(output.camera)) < PARITY
+    middle, side = torch.full((2,), CROP_SIDE / 2), torch.tensor(float(CROP_SIDE))
+    of_whole = picture_translation(output.camera, middle, side, CROP_SIDE, CROP_SIDE)
+    assert golden.error("a.cam_t_crop", of_whole) < PARITY  # a picture that is all crop
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +156,7 @@ def test_picture_and_crop_cameras_see_a_hand_at_the_same_pixels(mirror):
         turn[None], torch.eye(3).expand(1, 15, 3, 3), torch.zeros(1, 10), camera[None]
     )
     hand = plugin.hand_of(output, CENTRE, SIDE, (WIDTH, HEIGHT), mirror=mirror)
-    in_crop = points @ turn.T + crop_translation(camera)
+    in_crop = points @ turn.T + torch.stack([camera[1], camera[2], 2 * 5000 / (256 * camera[0])])
     crop_px = in_crop[:, :2] / in_crop[:, 2:] * 5000 + 128
     model = points * torch.tensor([-1.0, 1, 1]) if mirror else points  # the left hand's own points
     seen = model @ hand.rotation.T + hand.translation

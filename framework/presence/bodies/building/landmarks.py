@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from presence.bodies.building.pack import Landmarks
+from presence.errors import AssetError
 
 # MediaPipe's face-mesh vertices nearest to points 18 to 68 of the iBUG 68-point scheme: brows,
 # nose, eyes, outer lips, inner lips, in the scheme's order (right side of the person first).
@@ -28,10 +29,15 @@ def read_landmarks(path: Path | None) -> Landmarks:
     Args:
         path: the map, or None before one has been built: then all landmarks lie on the first
             face's first corner, which suits every use of the body but these landmarks.
+
+    Raises:
+        AssetError: no such file.
     """
     count = len(_IBUG_FROM_MEDIAPIPE)
     if path is None:
         return Landmarks(np.zeros(count, np.int64), np.tile([1.0, 0.0, 0.0], (count, 1)))
+    if not path.is_file():
+        raise AssetError(f"landmark map {path} does not exist")
     with np.load(path, allow_pickle=False) as arrays:
         picked = np.array(_IBUG_FROM_MEDIAPIPE)
         return Landmarks(

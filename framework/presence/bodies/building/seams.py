@@ -8,6 +8,7 @@ import numpy as np
 
 from presence.bodies.building.parametrize import Disk, boundary_loops, cut_open
 from presence.bodies.building.pieces import Surface
+from presence.bodies.building.vectors import unit
 
 Corners = tuple[int, int, int, int]
 
@@ -124,9 +125,9 @@ class _Seams:
         root, tip = self.finger_ends(finger)
         axis = (tip - root) / np.linalg.norm(tip - root)
         ring = self.loops[0]
-        down = _unit(np.array([0.0, -1.0, 0.0]) - axis * axis[1] * -1.0)
+        down = unit(np.array([0.0, -1.0, 0.0]) - axis * axis[1] * -1.0)
         if finger == "thumb":  # its pad faces back and down
-            down = _unit(np.cross(axis, np.cross(np.array([0.0, -0.5, -0.85]), axis)))
+            down = unit(np.cross(axis, np.cross(np.array([0.0, -0.5, -0.85]), axis)))
         start = max(ring, key=lambda v: (self.rest[v] - root) @ down)
         goal = max(self.neighbours, key=lambda v: (self.rest[v] - root) @ axis)
         cut = self.path(int(start), {goal}, axis=(root, axis, down))
@@ -253,8 +254,8 @@ class _Seams:
             return 1.0
         point, direction, side = axis
         offset = self.rest[vertex] - point
-        radial = _unit(offset - (offset @ direction) * direction)
-        return 1.0 + 5.0 * (1.0 - float(radial @ _unit(side)))
+        radial = unit(offset - (offset @ direction) * direction)
+        return 1.0 + 5.0 * (1.0 - float(radial @ unit(side)))
 
 
 def _walk_back(came_from: dict[int, int], end: int) -> list[int]:
@@ -262,7 +263,3 @@ def _walk_back(came_from: dict[int, int], end: int) -> list[int]:
     while came_from[path[-1]] >= 0:
         path.append(came_from[path[-1]])
     return path[::-1]
-
-
-def _unit(vector: np.ndarray) -> np.ndarray:
-    return vector / max(float(np.linalg.norm(vector)), 1e-12)

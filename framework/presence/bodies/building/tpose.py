@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from presence.bodies.building.anny_source import AnnySource, People
+from presence.bodies.building.vectors import unit
 from presence.bodies.joints import JOINT_NAMES
 
 _SIDES = {"left": ("L", 1.0), "right": ("R", -1.0)}
@@ -219,21 +220,17 @@ def _t(matrices: np.ndarray) -> np.ndarray:
     return np.swapaxes(matrices, -1, -2)
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
-
-
 def _frame(primary: np.ndarray, secondary: object) -> np.ndarray:
     """Right-handed frames [... 3 3] with columns along primary, near secondary, and across."""
-    first = _unit(np.asarray(primary, float))
+    first = unit(np.asarray(primary, float))
     first, second = np.broadcast_arrays(first, np.asarray(secondary, float))
-    second = _unit(second - (second * first).sum(-1, keepdims=True) * first)
+    second = unit(second - (second * first).sum(-1, keepdims=True) * first)
     return np.stack([first, second, np.cross(first, second)], -1)
 
 
 def _between(start: np.ndarray, end: np.ndarray) -> np.ndarray:
     """Smallest rotations [N 3 3] that turn the directions [N 3] `start` to `end`."""
-    a, b = _unit(start), np.broadcast_to(_unit(np.asarray(end, float)), start.shape)
+    a, b = unit(start), np.broadcast_to(unit(np.asarray(end, float)), start.shape)
     axis, cosine = np.cross(a, b), (a * b).sum(-1)
     cross = np.zeros((*a.shape[:-1], 3, 3))
     cross[..., 0, 1], cross[..., 0, 2] = -axis[..., 2], axis[..., 1]

@@ -105,7 +105,7 @@ class Pyramid(nn.Module):
         )
 
     def forward(self, maps: Tensor) -> list[Tensor]:
-        """Returns three maps, finest first."""
+        """Returns maps of 4, 2 and 1 times the size of the encoder's [B C h w]."""
         return [scale(maps) for scale in reversed(self.deconv)]
 
 

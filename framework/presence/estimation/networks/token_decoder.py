@@ -54,6 +54,7 @@ class _Block(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        """Transforms tokens x [B T W] that also look at the context [B N C]."""
         query, key, value = self.qkv(self.norm1(x)).chunk(3, -1)
         x = x + self.out(self._attend(query, key, value))
         key, value = self.key_value(context).chunk(2, -1)
@@ -61,6 +62,7 @@ class _Block(nn.Module):
         return x + self.mlp(self.norm3(x))
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Attends in heads: queries [B T H*D], keys and values [B N H*D] to [B T H*D]."""
         split = [t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (query, key, value)]
         return F.scaled_dot_product_attention(*split).transpose(1, 2).flatten(2)
 

@@ -19,16 +19,13 @@ from presence.testing.contracts.common import (
 )
 
 
-def check_estimator(
-    estimator: Estimator, portrait: Portrait, cues: Cues, *, found: bool = True
-) -> None:
-    """Checks an estimator on one picture.
+def check_estimator(estimator: Estimator, portrait: Portrait, cues: Cues) -> None:
+    """Checks an estimator on one picture, in which it should find somebody.
 
     Args:
         estimator: to check.
         portrait: unbatched.
         cues: all that it needs.
-        found: whether it should find somebody.
 
     Raises:
         ContractError: what is broken.
@@ -40,7 +37,7 @@ def check_estimator(
     estimates = estimator(portrait, cues)
     require_equal(before, portrait, estimator, "the portrait stays as it was")
     require(isinstance(estimates, tuple), estimator, "a call should give a tuple of Estimates")
-    require(estimates or not found, estimator, "somebody should be found")
+    require(estimates, estimator, "somebody should be found")
     for estimate in estimates:
         _check_estimate(estimator, estimate, portrait)
     for first, again in zip(estimates, estimator(portrait, cues), strict=True):

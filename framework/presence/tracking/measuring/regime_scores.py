@@ -12,7 +12,7 @@ from presence.bodies import Body
 from presence.bodies.joints import JAW
 from presence.estimation.anchors import resolve_anchor
 from presence.geometry import axis_angle_to_matrix, matrix_to_axis_angle
-from presence.structures import PART_JOINTS, BodyParams, Camera, Estimate, View
+from presence.structures import PART_JOINTS, BodyParams, Estimate, View
 from presence.tracking.detection import POSE, POSE_NAMES
 from presence.tracking.fusing.chains import HEAD, WRISTS, chained
 from presence.tracking.fusing.conversion import space_of
@@ -32,7 +32,7 @@ def truth_of(body: Body, view: View) -> dict[str, float]:
     """
     mesh = body(view.body)
     px, _ = view.camera.project(mesh.joints)
-    inside = _inside(px, view.camera)
+    inside = view.camera.contains(px)
     shares = visible_shares(body, mesh.vertices, view.camera)
     return {
         "arms": float(inside[18] or inside[19]),
@@ -65,7 +65,7 @@ def score_estimate(body: Body, view: View, estimate: Estimate) -> dict[str, floa
     true_pose[0] = matrix_to_axis_angle(turn @ axis_angle_to_matrix(params.pose[0]))
     truth = body(params.replace(pose=true_pose))
     found = body(params.replace(pose=estimate.body.pose))
-    inside = _inside(view.camera.project(body(params).joints)[0], view.camera)
+    inside = view.camera.contains(view.camera.project(body(params).joints)[0])
     errors: dict[str, float] = {}
     joints = inside[:22].nonzero()[:, 0]
     if "upper" in estimate.parts and len(joints) >= _FEWEST:
@@ -111,7 +111,7 @@ def score_keypoints(
 def true_keypoints(body: Body, landmarks: LandmarkMap, view: View) -> dict[str, Tensor]:
     """Returns the pose's landmarks of a rendered person that are in the picture, [2] px each."""
     px, _ = view.camera.project(landmarks.points(body, "pose", body(view.body)))
-    inside = _inside(px, view.camera)
+    inside = view.camera.contains(px)
     return {name: px[k] for k, name in enumerate(POSE_NAMES) if inside[k]}
 
 
@@ -132,8 +132,3 @@ def _hand_error(
 
 def _degrees(first: Tensor, second: Tensor) -> float:
     return math.degrees(float(matrix_to_axis_angle(first.mT @ second).norm()))
-
-
-def _inside(px: Tensor, camera: Camera) -> Tensor:
-    size = px.new_tensor([camera.width, camera.height])
-    return ((px >= 0) & (px <= size)).all(-1)

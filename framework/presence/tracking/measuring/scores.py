@@ -48,16 +48,16 @@ def score_person(
     }
     true_px = person.camera.project(landmarks.points(body, "pose", truth))[0]
     px = tracking.camera.project(landmarks.points(body, "pose", found))[0]
-    inside = _inside(true_px, person.camera)
+    inside = person.camera.contains(true_px)
     scores["keypoints"] = 100 * _mean_distance(px, true_px, inside) / height
     if "pose" in tracking.keypoints:
         seen = tracking.keypoints["pose"]
-        sure = (seen[:, 2] > _SURE) & _inside(seen, person.camera) & _used(tracking)
+        sure = (seen[:, 2] > _SURE) & person.camera.contains(seen[:, :2]) & _used(tracking)
         scores["reprojection"] = 100 * _mean_distance(px, seen[:, :2], sure) / height
     true_px = person.camera.project(landmarks.points(body, "face", truth))[0]
     px = tracking.camera.project(landmarks.points(body, "face", found))[0]
     box = float((true_px.amax(0) - true_px.amin(0)).max())
-    scores["face"] = 100 * _mean_distance(px, true_px, _inside(true_px, person.camera)) / box
+    scores["face"] = 100 * _mean_distance(px, true_px, person.camera.contains(true_px)) / box
     seen_parts = visible_shares(body, truth.vertices, person.camera)
     for side in ("left", "right"):
         scores[f"{side}_hand"] = seen_parts[f"{side}_hand"]
@@ -134,11 +134,6 @@ def _used(tracking: Tracking) -> Tensor:
     """Which of the body's landmarks the fit listens to: where a face mesh is, not the face's."""
     size = tracking.camera.width, tracking.camera.height
     return keypoint_weights(Detection(*size, tracking.keypoints))["pose"] > 0
-
-
-def _inside(px: Tensor, camera: Camera) -> Tensor:
-    size = px.new_tensor([camera.width, camera.height])
-    return ((px[:, :2] >= 0) & (px[:, :2] <= size)).all(-1)
 
 
 def _mean_distance(px: Tensor, target: Tensor, chosen: Tensor) -> float:

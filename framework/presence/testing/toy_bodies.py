@@ -1,4 +1,4 @@
-"""A body that fits in a few lines: a sphere on a stick of joints, for fast and exact tests."""
+"""Bodies in a few lines, for fast and exact tests: a sphere, and a head of FLAME's layout."""
 
 from __future__ import annotations
 
