@@ -19,7 +19,7 @@ from presence.io.avatar import save_avatar
 from presence.io.images import save_png
 from presence.registry import BENCHMARKS, TRACKERS
 from presence.structures import Avatar, BodyParams, Camera, Gaussians, SurfaceBinding, Tracking
-from presence.testing.toys import ToyTracker, toy_config
+from presence.testing.toy_training import ToyTracker, toy_config
 from presence.tracking.video.parts import Part, join_parts
 
 TOOLS = Path(__file__).resolve().parents[1] / "tools"

@@ -15,7 +15,7 @@ from presence.config import load_config
 from presence.io.images import save_png
 from presence.registry import BENCHMARKS, TRACKERS
 from presence.structures import Tracking
-from presence.testing.toys import ToyTracker
+from presence.testing.toy_training import ToyTracker
 from presence.tracking.default import DEFAULT_TRACKER, tracker_config
 from presence.tracking.files import load_tracking
 
