@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from presence.cli import run_tool
+from presence.tracking.default import DEFAULT_TRACKER
 
 
 def main() -> int:
@@ -33,7 +34,7 @@ def main() -> int:
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     parser.add_argument(
         "--tracker",
-        default="MediaPipeTracker",
+        default=DEFAULT_TRACKER,
         help="for a picture or a video (default: %(default)s)",
     )
     parser.add_argument("--body", help="body model file, where the avatar was not made with AnnyX")

@@ -20,18 +20,17 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
 
     from presence.bodies import load_body
-    from presence.tracking.landmark_building import build_landmarks, dressed, summarize
-    from presence.tracking.landmarks import LandmarkMap
+    from presence.tracking.landmark_building import derive_landmarks, summarize
     from presence_plugins.trackers.mediapipe_landmarks import render_detectors
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    body, detectors = load_body(args.body), render_detectors()
-    if args.bare is None:
-        landmarks = build_landmarks(body, detectors, renders=args.renders)
-    else:
-        landmarks = LandmarkMap.load(args.bare)
-    if args.clothed > 0:
-        landmarks = dressed(body, landmarks, detectors["pose"], args.clothed)
+    landmarks = derive_landmarks(
+        load_body(args.body),
+        render_detectors(),
+        renders=args.renders,
+        clothed=args.clothed,
+        bare=args.bare,
+    )
     landmarks.save(args.out)
     print(summarize(landmarks))
     print(f"wrote {args.out}")

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from presence.cli import run_tool
-
-ROOT = Path(__file__).resolve().parents[1]
-WEIGHTS = ROOT / "weights" / "dualuv_halfbody.safetensors"
+from presence.released import WEIGHTS
 
 
 def main() -> int:
@@ -47,7 +44,7 @@ def main() -> int:
             arguments.avatar, arguments.map, arguments.out, body=arguments.body
         )
     else:
-        from presence.pipeline.reconstruction import load_avatar_model
+        from presence.pipeline.loading import load_avatar_model
 
         model, _ = load_avatar_model(arguments.weights, arguments.config, device=arguments.device)
         parts = arguments.parts.split(",") if arguments.parts else None

@@ -7,9 +7,7 @@ import sys
 from pathlib import Path
 
 from presence.cli import run_tool
-
-ROOT = Path(__file__).resolve().parents[1]
-WEIGHTS = ROOT / "weights" / "dualuv_halfbody.safetensors"
+from presence.released import WEIGHTS
 
 
 def main() -> int:
@@ -36,14 +34,10 @@ def main() -> int:
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     arguments = parser.parse_args()
 
-    # Fast checks first: torch and the model take seconds to load.
-    from presence.io.images import load_portrait
+    # Fast checks first: the model takes seconds to load.
+    from presence.pipeline import check_pictures, load_reconstructor, reconstruct
 
-    if len(arguments.images) == 1:
-        load_portrait(arguments.images[0], max_side=256)
-
-    from presence.pipeline import load_reconstructor, reconstruct
-
+    check_pictures(arguments.images, blend=arguments.blend)
     loaded = load_reconstructor(
         arguments.weights, arguments.config, arguments.set, device=arguments.device
     )

@@ -25,23 +25,18 @@ def main() -> None:
     arguments = parser.parse_args()
 
     from presence.config import load_config
-    from presence.datasets import export_source
-    from presence.errors import ConfigError
-    from presence.registry import DATASETS
-    from presence.synthesis.export import export_people
+    from presence.synthesis.export import export_split
 
     config = load_config(arguments.config, arguments.overrides)
-    splits = config.get("data", {})
-    if arguments.split not in splits:
-        known = ", ".join(sorted(splits)) or "none"
-        raise ConfigError(f"config has no data split `{arguments.split}`; it has: {known}")
-    source = DATASETS.build(splits[arguments.split])
-    if arguments.multiview:
-        people = export_source(source, arguments.subjects, arguments.out)
-        print(f"wrote {len(people)} people to {arguments.out}, such as {people[0]}")
-        return
-    files = export_people(source, arguments.subjects, arguments.out)
-    print(f"wrote {len(files)} files to {arguments.out}, overview in {files[-1]}")
+    print(
+        export_split(
+            config,
+            arguments.split,
+            arguments.subjects,
+            arguments.out,
+            multiview=arguments.multiview,
+        )
+    )
 
 
 if __name__ == "__main__":

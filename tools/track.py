@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from presence.cli import run_tool
+from presence.tracking.default import DEFAULT_TRACKER
 
 
 def main() -> int:
@@ -28,7 +28,15 @@ def main() -> int:
         help="of a side or back view: where the person looks",
     )
     parser.add_argument("--front", metavar="FILE", help="tracking of that person's front view")
-    parser.add_argument("--tracker", default="MediaPipeTracker", help="default: %(default)s")
+    parser.add_argument("--tracker", default=DEFAULT_TRACKER, help="default: %(default)s")
+    parser.add_argument(
+        "--body",
+        default="annyx",
+        help="annyx, smplx or the path of your own SMPL-X file (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--landmarks", metavar="FILE", help="of tools/build_landmarks.py, for another body"
+    )
     parser.add_argument("--fov", type=float, default=20.0, help="degrees across the longer side")
     parser.add_argument("--fps", type=float, help="of a folder (default: 25)")
     parser.add_argument(
@@ -36,68 +44,29 @@ def main() -> int:
     )
     parser.add_argument("--device", default="cpu", help="of a video's refinement: cpu or cuda")
     arguments = parser.parse_args()
+    tracker = {"type": arguments.tracker, "fov": arguments.fov}
+    if arguments.landmarks:
+        tracker["landmarks"] = arguments.landmarks
 
-    from presence.io.video import VIDEO_SUFFIXES
+    from presence.tracking.track_file import track_file
 
-    source = Path(arguments.source)
-    if source.is_dir() or source.suffix.lower() in VIDEO_SUFFIXES:
-        return _video(arguments)
-    return _picture(arguments)
-
-
-def _picture(arguments: argparse.Namespace) -> int:
-    from presence.io.images import load_portrait
-
-    portrait = load_portrait(arguments.source)
-
-    from presence.tracking.running import track_picture
-
-    tracker = dict(type=arguments.tracker, fov=arguments.fov)
-    done = track_picture(
-        portrait,
+    done = track_file(
+        arguments.source,
         tracker,
         arguments.out,
+        body=arguments.body,
         overlay=arguments.overlay,
         mask=arguments.mask,
         facing=arguments.facing,
         front=arguments.front,
-    )
-    for note in done.notes:
-        print(f"note: {note}")
-    seen = ", ".join(f"{part} {share:.2f}" for part, share in done.visibility.items())
-    print(f"seen: {seen}")
-    written = [arguments.out, arguments.overlay, arguments.mask]
-    print(f"Wrote {', '.join(path for path in written if path)}.")
-    return 0
-
-
-def _video(arguments: argparse.Namespace) -> int:
-    from presence.errors import ConfigError
-
-    for name in ("mask", "facing", "front"):
-        if getattr(arguments, name):
-            raise ConfigError(f"--{name} is for pictures, {arguments.source} is a video")
-
-    from presence.pipeline.player import resolve_device
-    from presence.tracking.running import track_video
-    from presence.tracking.video import VideoOptions
-
-    options = VideoOptions(
-        one_euro=arguments.filter == "one-euro", device=str(resolve_device(arguments.device))
-    )
-    done = track_video(
-        arguments.source,
-        dict(type=arguments.tracker, fov=arguments.fov),
-        arguments.out,
-        overlay=arguments.overlay,
         fps=arguments.fps,
-        options=options,
+        one_euro=arguments.filter == "one-euro",
+        device=arguments.device,
     )
     for note in done.notes:
         print(f"note: {note}")
-    print(f"tracked: {done.tracked} of {done.frames} frames at {done.fps:g} a second")
-    written = [arguments.out, arguments.overlay]
-    print(f"Wrote {', '.join(path for path in written if path)}.")
+    print(done.summary)
+    print(f"Wrote {', '.join(done.files)}.")
     return 0
 
 

@@ -5,4 +5,4 @@
 
 _base_ = ["../_base_/runtime.py"]
 
-benchmark = dict(type="TrackingAccuracy", people=200, tracker=dict(type="MediaPipeTracker"))
+benchmark = dict(type="TrackingAccuracy", people=200)

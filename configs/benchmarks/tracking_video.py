@@ -5,4 +5,4 @@
 
 _base_ = ["../_base_/runtime.py"]
 
-benchmark = dict(type="TrackingVideo", tracker=dict(type="MediaPipeTracker"), options=dict())
+benchmark = dict(type="TrackingVideo", options=dict())

@@ -15,7 +15,6 @@ data = dict(
         count=None,
         seed=0,
         size=512,
-        tracker=dict(type="MediaPipeTracker"),
         cache=None,  # below $PRESENCE_HOME
     )
 )

@@ -14,7 +14,6 @@ data = dict(
         count=50,
         seed=0,
         size=512,
-        tracker=dict(type="MediaPipeTracker"),
         cache=None,  # below $PRESENCE_HOME
     )
 )

@@ -10,7 +10,6 @@ data = dict(
         count=100,
         seed=0,
         size=512,
-        tracker=dict(type="MediaPipeTracker"),
         cache=None,  # below $PRESENCE_HOME
     )
 )

@@ -12,7 +12,6 @@ data = dict(
         count=200,
         seed=0,
         size=512,
-        tracker=dict(type="MediaPipeTracker"),
         cache=None,  # below $PRESENCE_HOME
     )
 )

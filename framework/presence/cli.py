@@ -6,7 +6,9 @@ import errno
 import logging
 import os
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 from presence.errors import PresenceError
@@ -52,7 +54,8 @@ def run_tool(main: Callable[[], int | None]) -> NoReturn:
     _hide_tools()
     _start_logging()
     try:
-        code = main() or 0
+        with _watched_threads():
+            code = main() or 0
         sys.stdout.flush()
     except BrokenPipeError:  # the reader (`| head`) has left; that is no error of the tool
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -92,12 +95,40 @@ def _hide_tools() -> None:
         sys.path[:] = [entry for entry in sys.path if os.path.realpath(entry or ".") != folder]
 
 
+@contextmanager
+def _watched_threads() -> Iterator[None]:
+    """Raises at the end what stopped another thread, where it is the user's to solve.
+
+    Such as a full disk that only a writer in the background met, whose traceback would else be
+    all that is said of it.
+    """
+    failed: list[BaseException] = []
+    usual = threading.excepthook
+
+    def hook(args: threading.ExceptHookArgs) -> None:
+        error = args.exc_value
+        if error is None or user_text(error) is None or os.environ.get("PRESENCE_DEBUG"):
+            usual(args)
+        else:
+            failed.append(error)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = usual
+    if failed:
+        raise failed[0]
+
+
 def _report(text: str, code: int) -> int:
     print(f"error: {text}" if code == USER_ERROR else text, file=sys.stderr)
     return code
 
 
 def _start_logging() -> None:
+    # A log file that cannot be written stops nothing; what can, says so itself.
+    logging.raiseExceptions = bool(os.environ.get("PRESENCE_DEBUG"))
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.WARNING, format="%(levelname).1s %(name)s: %(message)s")
     for name in ("presence", "presence_plugins"):

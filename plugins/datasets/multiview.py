@@ -7,12 +7,13 @@ from typing import Literal
 
 import torch
 
+from presence.bodies.loading import body_name
 from presence.datasets import allowed_pairs, find_identities, in_share, load_view, split_of
 from presence.datasets.multiview import Framing, IdentityFolder, ViewFile
 from presence.datasets.pairing import Pairing
 from presence.datasets.splits import identity_number
 from presence.errors import InputError
-from presence.interfaces import SampleSource
+from presence.interfaces import Body, SampleSource
 from presence.registry import DATASETS
 from presence.structures import TrainSample
 from presence.tracking.files import load_tracking
@@ -34,6 +35,8 @@ class MultiViewFolder(SampleSource):
         labels: only views with these labels; None takes all.
         size: side of the square pictures, px.
         framing: "person" cuts the square around the person, "picture" keeps the picture's.
+        body: the body in use, built, by name or by file: trackings of another one are refused;
+            None takes any.
 
     Raises:
         InputError: the folder holds nobody for this split, or nobody whose views pair.
@@ -49,7 +52,9 @@ class MultiViewFolder(SampleSource):
         labels: Sequence[str] | None = None,
         size: int = 512,
         framing: Framing = "person",
+        body: Body | str | None = None,
     ) -> None:
+        self.body_name = body_name(body)
         self.root, self.split, self.size, self.framing = root, split, size, framing
         chosen = [
             person
@@ -77,10 +82,13 @@ class MultiViewFolder(SampleSource):
         if not -len(self) <= index < len(self):
             raise IndexError(f"pair {index} of {len(self)}")
         person, reference, target = self.pairs[index]
-        views = [load_view(file, self.size, self.framing) for file in (reference, target)]
+        name = self.body_name
+        views = [
+            load_view(file, self.size, self.framing, body_name=name) for file in (reference, target)
+        ]
         betas = views[0].body.betas
         if person.views[0] != reference:
-            betas = load_tracking(person.views[0].tracking).body.betas
+            betas = load_tracking(person.views[0].tracking, body_name=name).body.betas
         first, second = (view.replace(body=view.body.replace(betas=betas)) for view in views)
         return TrainSample(first, second, torch.tensor(identity_number(person.name)))
 

@@ -13,11 +13,12 @@ from presence.errors import AssetError
 from presence.estimation.available import STANDARD, missing_file
 from presence.interfaces import Estimator, Tracker
 from presence.registry import ESTIMATORS, TRACKERS
-from presence.structures import PartEstimate, PartModel, Portrait, Tracking
+from presence.structures import PartEstimate, Portrait, Tracking
 from presence.tracking.detection import Detection
 from presence.tracking.evidence import visible_parts
 from presence.tracking.fusing.conversion import tracking_of
 from presence.tracking.fusing.cues import enlarged
+from presence.tracking.fusing.dense_models import HEAD_STAGE
 from presence.tracking.fusing.fusion import fuse
 from presence.tracking.fusing.gate import framing_of, sight_of
 from presence.tracking.fusing.placing import landmark_distance
@@ -26,7 +27,8 @@ from presence.tracking.fusing.start_refining import StartRefiner
 from presence_plugins.trackers.mediapipe_tracker import MediaPipeTracker
 from presence_plugins.trackers.picture_run import OPEN, PictureRun
 
-Refine = Callable[[Portrait, Tracking, Detection, Mapping[str, PartModel]], Tracking]
+Refine = Callable[..., Tracking]
+_OWN_HEAD = f"{HEAD_STAGE}the body's own head and the face points (of mediapipe's fit)"
 
 
 @TRACKERS.register()
@@ -51,7 +53,8 @@ class FusedTracker(Tracker):
 
     Attributes:
         refiner: takes the portrait with its mask, the start, the detection (px of the working
-            copy) and the parts' own models, and returns what is better.
+            copy), the parts' own models, and by name whether the shape (`betas`) may change;
+            returns what is better.
 
     Example:
         >>> tracker = TRACKERS.build(dict(type="FusedTracker", estimators={}))
@@ -95,27 +98,47 @@ class FusedTracker(Tracker):
         """Tracks one portrait and cuts the person out; see `MediaPipeTracker.track`."""
         image, detection = self.open.detect(portrait)
         cut_out = self.open.cut_out(portrait, image, detection)
-        run = self._run(cut_out, detection)
+        return cut_out, self.fit(cut_out, detection)
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The estimators beside MediaPipe whose files are there; without any, its fit is all."""
+        return tuple(name for name in self._configs if (name, "") not in self._lost)
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """The estimators that cannot be had, to the reason."""
+        return {name: reason for (name, part), reason in self._lost.items() if not part}
+
+    def fit(
+        self, portrait: Portrait, detection: Detection, *, betas: torch.Tensor | None = None
+    ) -> Tracking:
+        """Chooses, fuses and refines; see `MediaPipeTracker.fit` for the arguments.
+
+        Raises:
+            InputError: nothing usable is in the picture.
+        """
+        run = self._run(portrait, detection, betas)
         start = self._fused(run)
         if run.is_open:
-            return cut_out, start
-        found = self._refined(cut_out, start, run)
+            return start.replace(notes=(*start.notes, _OWN_HEAD))
+        found = self._refined(portrait, start, run)
         away = self._away(found, enlarged(detection, portrait))
         if away <= self.regimes.agree or run.tracking is None:
-            return cut_out, found
+            return found
         note = (
             f"not used: the fused body lies {away:.1f}% of the person's height from the landmarks, "
             f"{self.regimes.agree:.1f}% are allowed; mediapipe's fit stands in"
         )
         parts = {name: _quality(run, name, note) for name in start.parts}
         notes = (*run.tracking.notes, *run.notes, note)
-        return cut_out, run.tracking.replace(parts=parts, notes=notes)
+        return run.tracking.replace(parts=parts, notes=notes)
 
     def _refined(self, portrait: Portrait, start: Tracking, run: PictureRun) -> Tracking:
         if not self.refine:
             return start
         try:
-            return self.refiner(portrait, start, run.detection, run.models)
+            return self.refiner(portrait, start, run.detection, run.models, betas=run.betas is None)
         except AssetError as error:  # this body has no landmark map
             return start.replace(notes=(*start.notes, f"not refined: {error}"))
 
@@ -162,10 +185,18 @@ class FusedTracker(Tracker):
         """
         return self._fused(self._run(portrait, detection))
 
-    def _run(self, portrait: Portrait, detection: Detection) -> PictureRun:
-        names = tuple(self._configs)
+    def _run(
+        self, portrait: Portrait, detection: Detection, betas: torch.Tensor | None = None
+    ) -> PictureRun:
         return PictureRun(
-            self.open, self.regimes, self.estimator, names, self._lost, portrait, detection
+            self.open,
+            self.regimes,
+            self.estimator,
+            tuple(self._configs),
+            self._lost,
+            portrait,
+            detection,
+            betas,
         )
 
     def _fused(self, run: PictureRun) -> Tracking:
@@ -183,6 +214,7 @@ class FusedTracker(Tracker):
             framing=framing,
             own=run.found.get(OPEN),
             place=run.place(),
+            betas=run.betas,
         )
         run.models = fused.models
         fused = fused.replace(notes=(*detection.notes, *fused.notes, *run.notes))

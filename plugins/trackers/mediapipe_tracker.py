@@ -95,12 +95,15 @@ class MediaPipeTracker(Tracker):
         cut_out = self.cut_out(portrait, image, detection)
         return cut_out, self.fit(cut_out, detection)
 
-    def fit(self, portrait: Portrait, detection: Detection) -> Tracking:
+    def fit(
+        self, portrait: Portrait, detection: Detection, *, betas: Tensor | None = None
+    ) -> Tracking:
         """Fits the body to what was detected.
 
         Args:
             portrait: with the person's alpha.
             detection: of `detect`.
+            betas: [S] the person's shape where it is known, which then stays.
 
         Raises:
             InputError: too few landmarks are confident to place a body.
@@ -108,7 +111,7 @@ class MediaPipeTracker(Tracker):
         """
         alpha = portrait.alpha[0].detach().cpu().numpy()
         small = _resize(alpha, detection.height, detection.width)
-        return _enlarged(self.fitter(detection, small), portrait)
+        return _enlarged(self.fitter(detection, small, betas=betas), portrait)
 
     def cut_out(self, portrait: Portrait, image: np.ndarray, detection: Detection) -> Portrait:
         """Returns the portrait with the person's alpha; see `detect` for the arguments."""

@@ -43,6 +43,7 @@ class PictureRun:
         lost: (name, "") to the reason why an estimator cannot be had.
         portrait: with the person's alpha.
         detection: of the portrait or a smaller copy.
+        betas: [S] the person's shape where it is known.
     """
 
     def __init__(
@@ -54,7 +55,9 @@ class PictureRun:
         lost: Mapping[tuple[str, str], str],
         portrait: Portrait,
         detection: Detection,
+        betas: torch.Tensor | None = None,
     ) -> None:
+        self.betas = betas
         self.open, self.regimes, self.estimator, self.names = (
             open_tracker,
             regimes,
@@ -109,7 +112,7 @@ class PictureRun:
     def _open(self) -> None:
         """Fits to MediaPipe's landmarks: the shape is that of our own body in any case."""
         try:
-            self.tracking = self.open.fit(self.portrait, self.detection)
+            self.tracking = self.open.fit(self.portrait, self.detection, betas=self.betas)
         except AssetError as error:
             self.refused[OPEN, ""] = str(error)
             return

@@ -104,6 +104,15 @@ def test_a_person_has_the_shape_of_the_most_reliable_view(root, tmp_path):
     assert torch.equal(sample.target.body.betas, truth)
 
 
+def test_people_of_another_body_are_refused(root):
+    class Other:
+        name = "SMPLX_NEUTRAL"
+
+    assert build(root, body="annyx")[0].target.body.betas.any()
+    with pytest.raises(InputError, match="`annyx`, but `SMPLX_NEUTRAL` is in use"):
+        build(root, body=Other())[0]
+
+
 def test_the_square_around_the_person_keeps_points_on_their_pixels(root, tmp_path):
     """A wide picture: the window changes picture and camera alike, so colours stay on points."""
     view = load_view(find_identities(root)[0].views[0], 96, "picture")

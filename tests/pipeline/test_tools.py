@@ -95,6 +95,14 @@ def test_blending_writes_one_avatar(tool, files, tmp_path):
     assert len(report["blended"]) == 1
 
 
+def test_a_single_picture_cannot_be_blended(tool, files, tmp_path):
+    picture, weights = files / "me.png", files / "tiny.safetensors"
+    command = ["reconstruct", picture, "--blend", "--weights", weights]
+    result = tool(*command, "--out", tmp_path / "out")
+    assert "--blend joins several pictures" in one_error_line(result)
+    assert os.listdir(tmp_path) == []
+
+
 def unusable(kind: str, folder: Path) -> Path:
     path = folder / "picture.png"
     if kind == "not a picture":

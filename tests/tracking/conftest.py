@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from presence.bodies import load_body
+from presence.io.images import save_png
 from presence.structures import BodyParams, Camera
 from presence.tracking.detection import SET_SIZES, Detection
 from presence.tracking.landmarks import LandmarkMap
@@ -26,6 +27,20 @@ def landmarks():
 def seen(body, landmarks):
     """Known people and what a perfect detector would say of them."""
     return SyntheticPeople(body, landmarks)
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """Writes a folder of frames."""
+
+    def write(count, side=64):
+        folder = tmp_path / "frames"
+        for number in range(count):
+            grey = torch.full((3, side, side), 5 * number / 255)
+            save_png(folder / f"{number:03d}.png", grey)
+        return folder
+
+    return write
 
 
 class SyntheticPeople:

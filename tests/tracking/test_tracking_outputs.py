@@ -34,6 +34,16 @@ def test_tracking_survives_its_file(tracking, tmp_path):
     assert torch.equal(again.keypoints["face"], tracking.keypoints["face"])
 
 
+def test_a_tracking_of_another_body_is_refused(tracking, tmp_path):
+    path = tmp_path / "t.npz"
+    save_tracking(path, tracking, body_name="annyx")
+    assert torch.equal(load_tracking(path, body_name="annyx").body.betas, tracking.body.betas)
+    with pytest.raises(InputError, match="t.npz is a tracking of the body `annyx`, but `SMPLX_N"):
+        load_tracking(path, body_name="SMPLX_NEUTRAL")
+    save_tracking(path, tracking)  # of a body that is not named: taken on trust
+    load_tracking(path, body_name="SMPLX_NEUTRAL")
+
+
 def test_tracking_is_a_motion_of_one_frame(tracking, tmp_path):
     save_tracking(tmp_path / "t.npz", tracking)
     motion = load_motion(tmp_path / "t.npz")

@@ -11,7 +11,7 @@ from typing import Any
 
 from presence.benchmark.base import Benchmark, BenchmarkReport
 from presence.errors import AssetError, ConfigError, InputError, PresenceError
-from presence.io.atomic import write_text
+from presence.io.atomic import append_line, write_text
 from presence.registry import BENCHMARKS, ESTIMATORS, TRACKERS
 from presence.tracking.fusing.regimes import FRAMINGS, RegimeMap
 from presence.tracking.measuring.regime_fitting import Limits, Row, cells_of, fit_map
@@ -87,11 +87,9 @@ class TrackerMap(Benchmark):
         kept = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
         rows: list[Row] = [json.loads(line) for line in kept if line]
         bench = _Bench(self)
-        with path.open("a", encoding="utf-8") as file:
-            for row in self._measure(bench, {row["name"] for row in rows}):
-                file.write(json.dumps(row) + "\n")
-                file.flush()
-                rows.append(row)
+        for row in self._measure(bench, {row["name"] for row in rows}):
+            append_line(path, json.dumps(row))
+            rows.append(row)
         found = fit_map(rows, self.base, self.limits)
         found = dataclasses.replace(found, provenance={**found.provenance, **_provenance(self)})
         files = [out / "regimes.json", out / "table.md", path]

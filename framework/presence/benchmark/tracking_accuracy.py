@@ -11,8 +11,9 @@ from typing import Any
 
 from presence.benchmark.base import Benchmark, BenchmarkReport
 from presence.errors import ConfigError, InputError
-from presence.io.atomic import write_text
+from presence.io.atomic import append_line, write_text
 from presence.registry import BENCHMARKS, TRACKERS
+from presence.tracking.default import tracker_config
 
 Row = dict[str, Any]
 _SEEN, _HIDDEN = 0.5, 0.1  # share of a hand from which it is seen, and below which it is not
@@ -34,7 +35,7 @@ class TrackingAccuracy(Benchmark):
 
     Args:
         people: how many: a quarter heads, a third full bodies, the rest half bodies.
-        tracker: config of the tracker, which is given the body.
+        tracker: config of the tracker, which is given the body; None for the default one.
         pictures: folder that keeps the rendered people for other runs; None renders them anew.
         folder: where the config lies, which `pictures` is relative to.
 
@@ -54,7 +55,7 @@ class TrackingAccuracy(Benchmark):
         if people < 1:
             raise ConfigError(f"benchmark.people should be at least 1, got {people}")
         self.people = people
-        self.tracker = dict(tracker or {"type": "MediaPipeTracker"})
+        self.tracker = tracker_config(tracker)
         self.pictures = None if pictures is None else (folder or Path()) / pictures
 
     def run(self, out: Path) -> BenchmarkReport:
@@ -64,11 +65,9 @@ class TrackingAccuracy(Benchmark):
         rows = _read(path)
         done = {row["name"] for row in rows}
         wanted = [name for name in _names(self.people) if f"{name[0]}_{name[1]}" not in done]
-        with path.open("a", encoding="utf-8") as file:
-            for row in self._measure(wanted):
-                file.write(json.dumps(row) + "\n")
-                file.flush()
-                rows.append(row)
+        for row in self._measure(wanted):
+            append_line(path, json.dumps(row))
+            rows.append(row)
         summary, table = summarize(rows), markdown(rows)
         write_text(out / "summary.json", json.dumps(summary, indent=2))
         write_text(out / "table.md", table + "\n")

@@ -15,6 +15,7 @@ import numpy as np
 from presence.benchmark.base import Benchmark, BenchmarkReport
 from presence.io.atomic import atomic_file, write_text
 from presence.registry import BENCHMARKS, TRACKERS
+from presence.tracking.default import tracker_config
 
 if TYPE_CHECKING:
     from presence.tracking.video import FrameSource
@@ -30,7 +31,7 @@ class TrackingVideo(Benchmark):
     its truth are kept; the tracking is done anew at every run, because it is timed.
 
     Args:
-        tracker: config of the tracker, which is given the body.
+        tracker: config of the tracker, which is given the body; None for the default one.
         motions: built-in motions, made one after the other.
         seconds: length of the clip.
         index: which of the rendered people.
@@ -50,7 +51,7 @@ class TrackingVideo(Benchmark):
         index: int = 0,
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        self.tracker = dict(tracker or {"type": "MediaPipeTracker"})
+        self.tracker = tracker_config(tracker)
         self.motions, self.index = tuple(motions), index
         self.frames = round(seconds * _FPS)
         self.options = dict(options or {})

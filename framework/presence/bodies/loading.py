@@ -6,6 +6,7 @@ from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 
+from presence import interfaces
 from presence.assets import find_asset
 from presence.bodies.body import Body
 from presence.bodies.data import BodyData, read_body
@@ -39,6 +40,21 @@ def load_body(name_or_path: str | Path = "annyx") -> Body:
 def build_body(source: str = "annyx") -> Body:
     """Returns the body that a config names, `dict(type="SMPLXBody", source=...)`: `load_body`."""
     return load_body(source)
+
+
+def body_name(body: interfaces.Body | str | Path | None) -> str:
+    """Returns the name under which files say that they are of a body; empty for none.
+
+    Args:
+        body: built, or what `load_body` takes.
+
+    Example:
+        >>> body_name("annyx")
+        'annyx'
+    """
+    if body is None or body in EMBEDDED:
+        return str(body or "")
+    return _read(str(body)).name if isinstance(body, str | Path) else body.name
 
 
 @lru_cache(maxsize=4)

@@ -100,7 +100,9 @@ def _views(folder: Path) -> tuple[ViewFile, ...]:
     return tuple(sorted(found, key=lambda view: rank.get(view.label, len(LABELS))))
 
 
-def load_view(file: ViewFile, size: int, framing: Framing = "person") -> View:
+def load_view(
+    file: ViewFile, size: int, framing: Framing = "person", *, body_name: str = ""
+) -> View:
     """Reads one view as the square that the model sees.
 
     Args:
@@ -108,11 +110,12 @@ def load_view(file: ViewFile, size: int, framing: Framing = "person") -> View:
         size: side of the result, px.
         framing: "person" cuts the square around the mask, as reconstruction does; "picture" keeps
             the whole picture, with empty borders where it is not square.
+        body_name: the body that the tracking has to be of; empty takes any.
 
     Raises:
         InputError: a file is missing or does not fit; the message names it.
     """
-    portrait, tracking = _masked(file), load_tracking(file.tracking)
+    portrait, tracking = _masked(file), load_tracking(file.tracking, body_name=body_name)
     height, width = portrait.size
     camera = tracking.camera
     if abs(camera.width * height - camera.height * width) > max(camera.width, camera.height):

@@ -25,6 +25,7 @@ from presence.pipeline.framing import frame_portrait
 from presence.registry import TRACKERS
 from presence.structures import Portrait, TrainSample, View
 from presence.tracking.cut_out import track_cut_out
+from presence.tracking.default import tracker_config
 
 _log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class TrackedPairs(SampleSource):
         count: clips or pictures of the split; None for all.
         seed: of the choice, see `seeded_choice`.
         size: side of the square pictures, px.
-        tracker: config of the tracker.
+        tracker: config of the tracker; None for the default one.
         cache: folder for tracked pictures; None for one under $PRESENCE_HOME. Other options,
             trackers or bodies have other folders in it.
         body: the model's body; None for the tracker's own.
@@ -87,7 +88,7 @@ class TrackedPairs(SampleSource):
     ) -> None:
         self.root = self._find_root(root)
         self.size, self._body = size, body
-        self._tracker_config = dict(tracker or dict(type="MediaPipeTracker"))
+        self._tracker_config = tracker_config(tracker)
         self._cache_root = cache
         everything = self.find()
         if not everything:

@@ -19,6 +19,7 @@ from presence.engine.optim import set_learning_rate
 from presence.engine.seed import seed_everything
 from presence.engine.settings import TrainSettings
 from presence.evaluation.evaluator import Evaluation, evaluate
+from presence.io.atomic import append_line
 from presence.registry import METRICS
 from presence.structures import TrainSample
 
@@ -200,5 +201,5 @@ class ValidationLoop(BaseLoop):
 
 def append_scalars(runner: Any, iteration: int, scalars: dict[str, float]) -> None:
     """Adds one JSON line to the work folder's `scalars.jsonl`, the training curve."""
-    with open(f"{runner.work_dir}/scalars.jsonl", "a", encoding="utf-8") as file:
-        file.write(json.dumps(dict(iteration=iteration, **scalars)) + "\n")
+    row = json.dumps(dict(iteration=iteration, **scalars))
+    append_line(f"{runner.work_dir}/scalars.jsonl", row)

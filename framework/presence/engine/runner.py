@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ from presence.engine.optim import PrecisionOptimWrapper, build_optimizer
 from presence.engine.seed import seed_everything
 from presence.engine.settings import TrainSettings
 from presence.errors import ConfigError
+from presence.io.atomic import atomic_file, write_text
 from presence.registry import SCOPE
 
 _runs = 0  # mmengine keeps loggers by name: every run of a process needs its own
@@ -218,7 +221,13 @@ class AvatarRunner(Runner):
         )
         if self.process.is_main:
             record = dict(self.provenance, seed=self.settings.seed, world=self.process.world)
-            Path(self.work_dir, "provenance.json").write_text(json.dumps(record, indent=2))
+            write_text(Path(self.work_dir, "provenance.json"), json.dumps(record, indent=2))
+
+    def dump_config(self) -> None:
+        """Writes the config into the work folder, whole or not at all."""
+        name = Path(self.cfg.filename).name if self.cfg.filename else f"{self.timestamp}.py"
+        with atomic_file(Path(self.work_dir, name)) as temporary:
+            self.cfg.dump(str(temporary))
 
     def build_logger(self, log_level: int | str = "INFO", **kwargs: Any) -> logging.Logger:
         """Builds mmengine's logger: the main process also prints, every process has a file."""
@@ -227,8 +236,36 @@ class AvatarRunner(Runner):
 
 def _visualizer(name: str, work_dir: Path) -> Visualizer:
     """Returns mmengine's visualizer, which writes TensorBoard files into the work folder."""
-    backend = TensorboardVisBackend(save_dir=str(work_dir / "tensorboard"))
+    backend = _EventFiles(save_dir=str(work_dir / "tensorboard"))
     return Visualizer.get_instance(name, vis_backends=[backend])
+
+
+class _EventFiles(TensorboardVisBackend):
+    """TensorBoard files, whose errors name the folder: its writer is a thread that does not."""
+
+    def add_scalars(self, *args: Any, **kwargs: Any) -> None:
+        """Adds several curves' values."""
+        with self._named():
+            super().add_scalars(*args, **kwargs)
+
+    def add_image(self, *args: Any, **kwargs: Any) -> None:
+        """Adds a picture."""
+        with self._named():
+            super().add_image(*args, **kwargs)
+
+    def close(self) -> None:
+        """Writes what is left."""
+        with self._named():
+            super().close()
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno is not None and not error.filename:
+                error.filename = self._save_dir
+            raise
 
 
 def _without_mmengine_defaults() -> dict[str, None]:

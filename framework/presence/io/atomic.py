@@ -81,6 +81,25 @@ def write_text(path: str | Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
+def append_line(path: str | Path, line: str) -> None:
+    """Adds a line to a file of lines; if it does not fit, the file stays as it was.
+
+    Args:
+        path: file to add to, made if missing.
+        line: without its end.
+    """
+    data = memoryview((line + "\n").encode("utf-8"))
+    with open(path, "ab", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        try:
+            while data:  # a disk that fills up takes the first bytes and refuses the next
+                data = data[file.write(data) :]
+        except OSError as error:
+            file.truncate(size)
+            error.filename = str(path)
+            raise
+
+
 def _publish(temporary: Path, path: Path) -> None:
     if not path.exists():
         os.replace(temporary, path)

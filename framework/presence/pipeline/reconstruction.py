@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from presence.errors import AssetError, ConfigError, InputError, PresenceError, did_you_mean
+from presence.errors import InputError
 from presence.io.atomic import atomic_folder, write_text
 from presence.io.avatar import save_avatar
 from presence.io.images import load_portrait, save_png
 from presence.io.video import write_video
 from presence.pipeline import report as reports
 from presence.pipeline.framing import Window, frame_portrait
-from presence.pipeline.player import AvatarPlayer, resolve_device
+from presence.pipeline.player import AvatarPlayer
 from presence.pipeline.timing import StageClock
 from presence.pipeline.views import plan_cameras
 from presence.structures import Portrait, Rendering, Tracking, stack
@@ -255,146 +254,3 @@ def _picture(image: Path, portrait: Portrait, window: Window, size: int) -> dict
         "height": height,
         "window": {**dataclasses.asdict(window), "size": size},
     }
-
-
-def load_avatar_model(
-    weights: str | Path,
-    config: str | Path | None = None,
-    overrides: Sequence[str] = (),
-    *,
-    device: str | torch.device = "cpu",
-) -> tuple[Any, Mapping[str, Any]]:
-    """Loads an `AvatarModel` in eval mode, and the config that it was built from.
-
-    Args:
-        weights: a `.safetensors` file or a training checkpoint.
-        config: a config file; None takes the one that the weights carry.
-        overrides: `key=value` for the config.
-        device: where the model goes.
-
-    Raises:
-        PresenceError: a file is missing or does not fit; the message is one line.
-    """
-    from presence.config import load_config
-    from presence.engine.checkpoint import config_from_plain, load_model, read_weights
-
-    place = resolve_device(device)
-    if not Path(weights).is_file():
-        raise AssetError(
-            f"weights {weights} do not exist: train them with tools/train.py, "
-            "or name others with --weights"
-        )
-    if config is not None:
-        settings = load_config(config, overrides)
-    elif overrides:
-        raise ConfigError("changing single keys needs a config: give --config too")
-    else:
-        settings = config_from_plain(read_weights(weights)[1].get("config"), weights)
-    return load_model(weights, settings, place), settings
-
-
-def load_reconstructor(
-    weights: str | Path,
-    config: str | Path | None = None,
-    overrides: Sequence[str] = (),
-    *,
-    device: str = "cpu",
-    progress: bool = True,
-) -> Reconstructor:
-    """Loads a model and its tracker.
-
-    Args:
-        weights: a `.safetensors` file or a training checkpoint.
-        config: a config file; None takes the one that the weights carry.
-        overrides: `key=value` for the config.
-        device: "cpu" or "cuda".
-        progress: show progress bars later.
-
-    Raises:
-        PresenceError: a file is missing or does not fit; the message is one line.
-    """
-    from presence.registry import TRACKERS
-
-    place = resolve_device(device)
-    model, settings = load_avatar_model(weights, config, overrides, device=place)
-    chosen = settings.get("tracker") or {"type": "FusedTracker"}
-    # Trackers fit on the CPU, wherever the model runs.
-    body = model.body if place.type == "cpu" else copy.deepcopy(model.body).to("cpu")
-    tracker = TRACKERS.build(chosen, body=body)
-    used = {"weights": Path(weights).name, "config": Path(config).name if config else "in weights"}
-    options = _options(settings)
-    return Reconstructor(model, tracker, device=place, used=used, progress=progress, **options)
-
-
-def _options(settings: Mapping[str, Any]) -> dict[str, int]:
-    """The config's `pipeline` section; the window is as large as the training pictures."""
-    trained = (settings.get("data") or {}).get("train") or {}
-    options = {"size": trained.get("size", 512), **(settings.get("pipeline") or {})}
-    for key, value in options.items():
-        if key not in ("size", "turntable"):
-            known = ["size", "turntable"]
-            raise ConfigError(
-                f"config section `pipeline` has no option `{key}`."
-                f"{did_you_mean(key, known)} Options: {', '.join(known)}."
-            )
-        if not isinstance(value, int) or not 1 <= value <= 4096:
-            raise ConfigError(f"pipeline.{key} should be a whole number up to 4096, got {value!r}")
-    return options
-
-
-def reconstruct(
-    images: Sequence[str | Path],
-    out: str | Path,
-    reconstructor: Reconstructor,
-    *,
-    blend: bool = False,
-) -> tuple[dict[Path, dict[str, Any]], dict[Path, PresenceError]]:
-    """Reconstructs pictures, each into a folder of its own.
-
-    One picture is written to `out` itself, several to `out/<name of the picture>`. With several,
-    one that cannot be used does not stop the others.
-
-    Args:
-        images: the pictures.
-        out: folder.
-        reconstructor: does the work.
-        blend: the pictures show one person: one avatar from all of them, written to `out`.
-
-    Returns:
-        (folder to report, picture to what was wrong with it).
-
-    Raises:
-        PresenceError: the only picture, or one of those to be blended, cannot be used.
-    """
-    if blend and len(images) > 1:
-        return {Path(out): reconstructor.blend(images, out)}, {}
-    reports_by_folder: dict[Path, dict[str, Any]] = {}
-    problems: dict[Path, PresenceError] = {}
-    for image, folder in zip(images, output_folders(images, out)):
-        try:
-            reports_by_folder[folder] = reconstructor(image, folder)
-        except PresenceError as error:
-            if len(images) == 1:
-                raise
-            problems[Path(image)] = error
-    return reports_by_folder, problems
-
-
-def output_folders(images: Sequence[str | Path], out: str | Path) -> list[Path]:
-    """Returns the folder of each picture; equal names get a number.
-
-    Example:
-        >>> [f.name for f in output_folders(["a/me.jpg", "b/me.png", "you.png"], "out")]
-        ['me', 'me-2', 'you']
-    """
-    if len(images) == 1:
-        return [Path(out)]
-    folders: list[Path] = []
-    for image in images:
-        stem, number = Path(image).stem, 1
-        folder = Path(out) / stem
-        while folder in folders:
-            number += 1
-            folder = Path(out) / f"{stem}-{number}"
-        folders.append(folder)
-    return folders

@@ -15,6 +15,7 @@ from presence.io.images import PICTURE_SUFFIXES
 from presence.io.motion import load_motion
 from presence.io.video import VIDEO_SUFFIXES
 from presence.motion import Motion, find_motion, motion_from_tracking
+from presence.tracking.default import tracker_config
 
 
 def find_driver(
@@ -31,7 +32,7 @@ def find_driver(
             whose person is followed as far as they were seen; or a picture or video of a
             person, who is tracked first.
         fps: frames a second; None takes a file's own, or 24.
-        tracker: config of the tracker for pictures and videos; MediaPipe's if None.
+        tracker: config of the tracker for pictures and videos; the default one if None.
         progress: show a progress bar while a video is tracked.
 
     Raises:
@@ -71,7 +72,7 @@ def _from_picture(path: Path, fps: float, tracker: Mapping[str, Any] | None) -> 
 
     portrait = load_portrait(path)
     body = load_body("annyx")
-    built = TRACKERS.build(tracker or {"type": "MediaPipeTracker"}, body=body)
+    built = TRACKERS.build(tracker_config(tracker), body=body)
     tracking = built(portrait)
     return motion_from_tracking(
         tracking.body.to("cpu"),
@@ -89,7 +90,7 @@ def _from_video(
 
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / f"{path.stem}.npz"
-        track_video(path, tracker or {"type": "MediaPipeTracker"}, out, progress=progress)
+        track_video(path, tracker_config(tracker), out, progress=progress)
         return _from_file(str(out), out, fps)
 
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from presence.errors import InputError
+from presence.errors import ConfigError, InputError
 from presence.interfaces import SampleSource
 from presence.io.atomic import atomic_folder, write_bytes
 from presence.io.images import save_png
 from presence.io.motion import PARTS
+from presence.registry import DATASETS
 from presence.structures import TrainSample, View
 
 SHEET_SIDE = 192  # px, of a picture on the contact sheet
@@ -77,6 +80,36 @@ def export_people(source: SampleSource, count: int, out: str | Path) -> list[Pat
                 shown.append(sample)
         save_png(folder / "contact_sheet.png", contact_sheet(shown))
     return [out / name for name in (*names, "contact_sheet.png")]
+
+
+def export_split(
+    config: Mapping[str, Any], split: str, count: int, out: str | Path, *, multiview: bool = False
+) -> str:
+    """Writes people of a config's data split, and returns one line on what was written.
+
+    Args:
+        config: with a `data` section.
+        split: entry of it.
+        count: people to write.
+        out: folder, made if missing.
+        multiview: one folder a person, as `presence.datasets.export_source` writes them.
+
+    Raises:
+        ConfigError: the config has no such split.
+        InputError: fewer than one or more than all subjects are asked for.
+    """
+    splits = config.get("data", {})
+    if split not in splits:
+        known = ", ".join(sorted(splits)) or "none"
+        raise ConfigError(f"config has no data split `{split}`; it has: {known}")
+    source = DATASETS.build(splits[split])
+    if multiview:
+        from presence.datasets import export_source  # which imports this package
+
+        people = export_source(source, count, out)
+        return f"wrote {len(people)} people to {out}, such as {people[0]}"
+    files = export_people(source, count, out)
+    return f"wrote {len(files)} files to {out}, overview in {files[-1]}"
 
 
 def _write(folder: Path, sample: TrainSample) -> list[str]:

@@ -52,11 +52,16 @@ def save_tracking(path: str | Path, tracking: Tracking, *, body_name: str = "") 
     write_bytes(path, memory.getvalue())
 
 
-def load_tracking(path: str | Path) -> Tracking:
+def load_tracking(path: str | Path, *, body_name: str = "") -> Tracking:
     """Reads what `save_tracking` wrote.
 
+    Args:
+        path: the file.
+        body_name: the body in use, which the file has to be of where it says of which it is;
+            empty takes every file.
+
     Raises:
-        InputError: not such a file; one line, naming it.
+        InputError: not such a file, or of another body; one line, naming it.
     """
     path = Path(path)
     if not path.is_file():
@@ -66,10 +71,34 @@ def load_tracking(path: str | Path) -> Tracking:
             frames = len(file["transl"])
             arrays = {name: file[name] for name in file.files} if frames == 1 else {}
         if arrays:
-            return _tracking(arrays)
+            tracking = _tracking(arrays)
     except (KeyError, OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is not a tracking file (.npz of tools/track.py)") from error
-    raise InputError(f"{path} is a video's tracking of {frames} frames, not a picture's")
+    if not arrays:
+        raise InputError(f"{path} is a video's tracking of {frames} frames, not a picture's")
+    check_body(path, str(arrays.get("body_name", "")), body_name)
+    return tracking
+
+
+def check_body(path: str | Path, stored: str, used: str) -> None:
+    """Refuses a tracking of another body: shape and expression coefficients do not carry over.
+
+    Args:
+        path: of the tracking, for the message.
+        stored: the body that it is of; empty if unknown.
+        used: the body in use; empty if any will do.
+
+    Raises:
+        InputError: they differ.
+
+    Example:
+        >>> check_body("me.npz", "annyx", "annyx")
+    """
+    if stored and used and stored != used:
+        raise InputError(
+            f"{path} is a tracking of the body `{stored}`, but `{used}` is in use, and shapes do "
+            "not carry over: track the picture again with that body (tools/track.py --body)"
+        )
 
 
 def _tracking(arrays: dict[str, np.ndarray]) -> Tracking:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -26,6 +27,33 @@ from presence.tracking.landmarks import LandmarkMap, LandmarkSet
 Detect = Callable[[np.ndarray], np.ndarray | None]
 _CLOTHES_PRIOR = 0.02  # m, standard deviation of what clothes move
 _log = logging.getLogger(__name__)
+
+
+def derive_landmarks(
+    body: Body,
+    detectors: dict[str, Detect],
+    *,
+    renders: int = 200,
+    clothed: int = 200,
+    bare: str | Path | None = None,
+) -> LandmarkMap:
+    """Derives a map on bare renders, then moves its pose landmarks by clothed people.
+
+    Args:
+        body: the model.
+        detectors: as `build_landmarks` takes them.
+        renders: bare ones, for each set and pass.
+        clothed: number of clothed people, 0 for none.
+        bare: a map of bare renders to go on from, instead of deriving it.
+
+    Raises:
+        AssetError: `bare` is no landmark map.
+    """
+    if bare is None:
+        landmarks = build_landmarks(body, detectors, renders=renders)
+    else:
+        landmarks = LandmarkMap.load(bare)
+    return dressed(body, landmarks, detectors["pose"], clothed) if clothed > 0 else landmarks
 
 
 def build_landmarks(body: Body, detectors: dict[str, Detect], *, renders: int = 200) -> LandmarkMap:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.resources
+import io
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from presence.bodies import Body
 from presence.errors import AssetError
+from presence.io.atomic import write_bytes
 from presence.structures import ProxyMesh
 from presence.tracking.detection import LANDMARK_SETS, SET_SIZES
 
@@ -100,7 +102,9 @@ class LandmarkMap:
                 array = getattr(marks, field).numpy()
                 kind = np.int32 if array.dtype.kind == "i" else np.float32
                 arrays[f"{name}_{field}"] = array.astype(kind)
-        np.savez_compressed(path, **arrays)
+        memory = io.BytesIO()
+        np.savez_compressed(memory, **arrays)
+        write_bytes(path, memory.getvalue())
 
     @classmethod
     def load(cls, source: str | Path) -> LandmarkMap:

@@ -1,4 +1,4 @@
-"""Tracks pictures and videos and writes the results: what `tools/track.py` does."""
+"""Tracks a picture or a video and writes the results; `track_file` chooses between the two."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from presence.tracking.files import load_tracking, save_tracking
 from presence.tracking.overlay import draw_overlay
 from presence.tracking.turned_views import Facing, track_turned
 from presence.tracking.video import FrameSource, VideoOptions, VideoTracker, open_frames
-from presence.tracking.video.tracker import VideoResult
+from presence.tracking.video.writing import VideoResult
 
 
 def track_picture(
@@ -30,6 +30,7 @@ def track_picture(
     tracker: Mapping[str, Any],
     out: str | Path,
     *,
+    body: str | Path = "annyx",
     overlay: str | Path | None = None,
     mask: str | Path | None = None,
     facing: Facing | None = None,
@@ -41,31 +42,33 @@ def track_picture(
         portrait: unbatched.
         tracker: config of a tracker that has `track`.
         out: tracking file (.npz).
+        body: the body to fit, as `load_body` takes it.
         overlay: picture (.png) of the body over the portrait.
         mask: picture (.png) of the person's mask.
         facing: of a side or back view, where the person looks; see `track_turned`.
         front: tracking file of the same person's front view, which such a view needs.
 
     Raises:
-        InputError: nobody, or nothing usable, is in the picture.
+        InputError: nobody, or nothing usable, is in the picture, or `front` is of another body.
         ConfigError: only one of `facing` and `front` was given.
     """
-    body = load_body("annyx")
     if (facing is None) != (front is None):
         raise ConfigError("a side or back view needs both --facing and --front")
-    built = TRACKERS.build(tracker, body=body)
+    model = load_body(body)
+    built = TRACKERS.build(tracker, body=model)
     if facing is None or front is None:
         cut_out, tracking = built.track(portrait)
     else:
         cut_out = portrait
-        tracking = track_turned(built, portrait, load_tracking(front), facing)
+        seen_before = load_tracking(front, body_name=model.name)
+        tracking = track_turned(built, portrait, seen_before, facing)
     if overlay is not None:
-        mesh = body(tracking.body)
-        topology, rasterizer = body.topology, build_rasterizer("cpu")
+        mesh = model(tracking.body)
+        topology, rasterizer = model.topology, build_rasterizer("cpu")
         save_png(overlay, draw_overlay(portrait, mesh, tracking.camera, topology, rasterizer))
     if mask is not None:
         save_png(mask, cut_out.alpha)
-    save_tracking(out, tracking, body_name=body.name)
+    save_tracking(out, tracking, body_name=model.name)
     return tracking
 
 
@@ -74,6 +77,7 @@ def track_video(
     tracker: Mapping[str, Any],
     out: str | Path,
     *,
+    body: str | Path = "annyx",
     overlay: str | Path | None = None,
     fps: float | None = None,
     options: VideoOptions | None = None,
@@ -86,6 +90,7 @@ def track_video(
         tracker: config of a tracker with `detector`, `segmenter` and `fitter`.
         out: tracking file (.npz), one row a frame; finished chunks are kept in `OUT.parts` until
             it is written, so that a run that was stopped goes on.
+        body: the body to fit, as `load_body` takes it.
         overlay: video (.mp4) of the body over the frames.
         fps: frames a second; None takes the video's own, 25 for a folder.
         options: settings.
@@ -98,7 +103,7 @@ def track_video(
     if overlay is not None:
         check_video_path(overlay)
     source = open_frames(path, fps)
-    built = TRACKERS.build(tracker, body=load_body("annyx"))
+    built = TRACKERS.build(tracker, body=load_body(body))
     missing = [n for n in ("detector", "segmenter", "fitter") if not hasattr(built, n)]
     if missing:
         kind = type(built).__name__

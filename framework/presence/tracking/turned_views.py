@@ -17,7 +17,7 @@ from presence.tracking.refinement.evidence import gather
 from presence.tracking.refinement.posing import FLIP, FrameStates, seen_by_camera, turned
 from presence.tracking.refinement.refiner import RefineOptions, Refiner
 from presence.tracking.refinement.stages import View
-from presence.tracking.video.tracker import FrameTracker
+from presence.tracking.video.looks import FrameTracker
 
 Facing = Literal["left", "right", "back"]
 _DEGREES = {"left": -90.0, "right": 90.0, "back": 180.0}

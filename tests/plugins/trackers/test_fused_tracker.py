@@ -103,7 +103,9 @@ class Known(Estimator):
 def fused_tracker(person, monkeypatch, **estimators):
     configs = {name: dict(type=Known, estimate=value) for name, value in estimators.items()}
     tracker = FusedTracker(body=person.body, estimators=configs)
-    monkeypatch.setattr(tracker.open, "fit", lambda portrait, detection: person.tracking())
+    monkeypatch.setattr(
+        tracker.open, "fit", lambda portrait, detection, betas=None: person.tracking()
+    )
     return tracker
 
 
@@ -232,7 +234,7 @@ def test_a_refinement_gets_the_start(person, monkeypatch):
     monkeypatch.setattr(tracker.open, "cut_out", lambda portrait, image, detection: portrait)
     seen = {}
 
-    def refine(portrait, start, detection, models):
+    def refine(portrait, start, detection, models, *, betas):
         seen.update(start=start, detection=detection, models=models)
         return start.replace(notes=("refined",))
 
@@ -271,7 +273,7 @@ def test_a_body_that_is_not_where_the_person_is_gives_way(person, monkeypatch):
     monkeypatch.setattr(tracker.open, "cut_out", lambda portrait, image, detection: portrait)
     shifted = torch.tensor([0.4, 0.0, 0.0])
 
-    def refine(portrait, start, detection, models):
+    def refine(portrait, start, detection, models, *, betas):
         return start.replace(body=start.body.replace(translation=shifted))
 
     tracker.refiner = refine
@@ -289,7 +291,9 @@ def test_another_map_chooses_otherwise(person, monkeypatch, tmp_path):
     path.write_text(json.dumps(plain))
     configs = {"osx": dict(type=Known, estimate=osx(person))}
     tracker = FusedTracker(body=person.body, estimators=configs, regimes=str(path))
-    monkeypatch.setattr(tracker.open, "fit", lambda portrait, detection: person.tracking())
+    monkeypatch.setattr(
+        tracker.open, "fit", lambda portrait, detection, betas=None: person.tracking()
+    )
     found = tracker.start(person.portrait, person.detection)
     assert found.parts["upper"].reason.startswith("head (elbows 0.90 of 1.00")
     assert "osx" not in tracker._built  # never asked

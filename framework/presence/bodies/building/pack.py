@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import zipfile
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from presence.bodies.data import SHAPE_SPACE, BodyData
 from presence.bodies.joints import NUM_JOINTS, PARENTS
+from presence.io.atomic import atomic_file
 
 EXPRESSION_SPACE = 100
 """Columns of `shapedirs` that SMPL-X reserves for expression."""
@@ -47,15 +47,16 @@ def write_body(path: Path, data: BodyData, landmarks: Landmarks, *, step: float 
         "lmk_faces_idx": landmarks.faces.astype(np.int64),
         "lmk_bary_coords": landmarks.barycentrics.astype(np.float32),
     }
-    partial = path.with_suffix(".partial")
-    with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+    with (
+        atomic_file(path) as partial,
+        zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive,
+    ):
         for name, array in arrays.items():
             # A fixed date, so that the same body gives the same bytes.
             entry = zipfile.ZipInfo(f"{name}.npy", (2020, 1, 1, 0, 0, 0))
             entry.compress_type = zipfile.ZIP_DEFLATED
             with archive.open(entry, "w", force_zip64=True) as file:
                 np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
-    os.replace(partial, path)
 
 
 def _smplx_arrays(data: BodyData, step: float) -> dict[str, np.ndarray]:

@@ -12,6 +12,7 @@ from presence.bodies.building.annyx import BuildOptions, build_annyx
 from presence.bodies.building.atlas import Atlas, measure
 from presence.bodies.data import BodyData, read_body
 from presence.errors import AssetError
+from presence.io.atomic import atomic_file
 
 
 def build_and_report(
@@ -53,8 +54,8 @@ def build_and_report(
     if picture is not None:
         from presence.bodies.building.pictures import picture as draw
 
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        draw(body).save(picture)
+        with atomic_file(picture) as temporary:
+            draw(body).save(temporary)
         lines.append(f"wrote {picture}")
     return lines
 

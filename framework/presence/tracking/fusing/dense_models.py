@@ -20,9 +20,11 @@ from presence.estimation.networks.rotations import mirrored
 from presence.structures import PartModel
 from presence.tracking.fusing.conversion import space_of
 from presence.tracking.refinement.dense import DenseTarget
-from presence.tracking.refinement.flame_head import head_pixels
+from presence.tracking.refinement.flame_head import FlameHead, FlameTrack
 
 HANDS = ("left_hand", "right_hand")
+HEAD_STAGE = "head stage: "
+"""How notes on whose head the head stage worked on begin."""
 _FLAME_IDS, _MANO_IDS = "SMPL-X__FLAME_vertex_ids.npy", "MANO_SMPLX_vertex_ids.pkl"
 
 
@@ -35,11 +37,13 @@ class DenseModels:
         mano: the same.
         vertices: part ("face", "left_hand", "right_hand") to the body's vertex [V] of each
             vertex of the part's model.
+        no_flame: why FLAME cannot stand in for the body's head; empty where it can.
     """
 
     flame: Flame | None
     mano: Mano | None
     vertices: Mapping[str, Tensor]
+    no_flame: str = dataclasses.field(default="", compare=False)
 
     @classmethod
     def find(cls, body: Body) -> DenseModels:
@@ -49,18 +53,43 @@ class DenseModels:
             AssetError: a file is there and cannot be read.
         """
         folder = find_asset("correspondences").find()
-        if space_of(body) == "annyx" or folder is None:
-            return cls(None, None, {})
-        vertices = correspondences(folder.parent)
+        if space_of(body) == "annyx":
+            return cls(None, None, {}, f"FLAME does not correspond to {body.name}'s head")
+        vertices = {} if folder is None else correspondences(folder.parent)
         flame, mano = find_asset("flame").find(), find_asset("mano").find()
+        missing = "" if flame else "there is no FLAME file"
+        if "face" not in vertices:
+            missing = f"there is no {_FLAME_IDS}"
         return cls(
             load_flame(flame) if flame and "face" in vertices else None,
             load_mano(mano) if mano and HANDS[0] in vertices else None,
             vertices,
+            missing,
         )
 
+    def head(
+        self, body: Body, models: Mapping[str, PartModel], scale: float
+    ) -> tuple[tuple[FlameHead, FlameTrack] | None, str]:
+        """Returns what the FLAME stage of one picture takes, None without it, and the reason.
+
+        Args:
+            body: whose head FLAME's stands in for.
+            models: part to what its own estimator found, px of the whole picture.
+            scale: of the pixels wanted over those of the picture.
+        """
+        own = f"{HEAD_STAGE}the body's own head and the face points"
+        if self.flame is None:
+            return None, f"{own} ({self.no_flame})"
+        face = models.get("face")
+        if face is None:
+            return None, f"{own} (FLAME tracking gave no head: zero FLAME)"
+        head = FlameHead(body, self.flame, self.vertices["face"])
+        track = FlameTrack.of_heads(self.flame, [face], scale)
+        note = f"{len(head.ids)} vertices of FLAME in the place of the body's, by an affine fit"
+        return (head, track), HEAD_STAGE + note
+
     def targets(self, models: Mapping[str, PartModel], scale: float) -> list[DenseTarget]:
-        """Returns where the parts' vertices are seen.
+        """Returns where the hands' vertices are seen.
 
         Args:
             models: part to what its own estimator found, px of the whole picture.
@@ -68,21 +97,10 @@ class DenseModels:
         """
         found = []
         for part, model in models.items():
-            if part == "face" and self.flame is not None:
-                pixels = head_pixels(self.flame, model.unsqueeze())
-            elif part in HANDS and self.mano is not None:
-                pixels = hand_pixels(self.mano, model)[None]
-            else:
-                continue
-            stage = "head" if part == "face" else "hands"
-            found.append(
-                DenseTarget(
-                    pixels * scale,
-                    torch.ones(1),
-                    vertices=self.vertices[part],
-                    stage=stage,  # type: ignore[arg-type]
-                )
-            )
+            if part in HANDS and self.mano is not None:
+                pixels = hand_pixels(self.mano, model)[None] * scale
+                vertices = self.vertices[part]
+                found.append(DenseTarget(pixels, torch.ones(1), vertices=vertices, stage="hands"))
         return found
 
 

@@ -96,6 +96,7 @@ def fuse(
     framing: Framing = "full",
     own: Estimate | None = None,
     place: Place | None = None,
+    betas: Tensor | None = None,
 ) -> Estimate:
     """Fuses what was chosen into one estimate for a body.
 
@@ -112,13 +113,14 @@ def fuse(
         own: an estimate in the body's own coefficients, for those of other models do not fit it.
         place: finds the translation of a whole body in another model's pose, whose own
             translation is for that model's shape.
+        betas: [S] the person's shape where it is known, of `body`.
 
     Raises:
         InputError: nothing places the person.
     """
     chosen: dict[str, Choice] = {choice.part: choice for choice in choices}
     base, notes = _base(chosen["body"], chosen["head"], estimates)
-    params = _shaped(base, body, own)
+    params = _shaped(base, body, own, betas)
     start = params
     legs = "lower" in base.held or (framing == "full" and base.parts["lower"].valid)
     pose = params.pose if legs else _relaxed(params.pose, PART_JOINTS["lower"])
@@ -128,7 +130,7 @@ def fuse(
     params = _face(params.replace(pose=pose), chosen["face"], base, estimates, body)
     if framing == "head":
         params = params.replace(translation=params.translation + _moved(body, start, params))
-    elif place is not None and _foreign(base, body):
+    elif place is not None and (_foreign(base, body) or betas is not None):
         params = params.replace(translation=place(params, base.camera))
         notes.append(f"the body is placed by its landmarks, in the pose of {base.estimator}")
     used = dict.fromkeys(c.estimator for c in choices if c.estimator)
@@ -162,12 +164,14 @@ def _foreign(estimate: Estimate, body: Body) -> bool:
     return estimate.expression_space != space_of(body)
 
 
-def _shaped(base: Estimate, body: Body, own: Estimate | None) -> BodyParams:
+def _shaped(base: Estimate, body: Body, own: Estimate | None, betas: Tensor | None) -> BodyParams:
     """Returns the parameters for a body, in its own shape where the estimate's does not fit."""
-    if not _foreign(base, body):
-        return resolve_anchor(base, body)
-    shape = own.body if own is not None else body.default_params()
-    params = base.body.replace(betas=shape.betas, expression=shape.expression)
+    params = base.body
+    if _foreign(base, body):
+        shape = own.body if own is not None else body.default_params()
+        params = params.replace(betas=shape.betas, expression=shape.expression)
+    if betas is not None:
+        params = params.replace(betas=betas)
     return resolve_anchor(base.replace(body=params), body)
 
 

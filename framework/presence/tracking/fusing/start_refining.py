@@ -45,14 +45,20 @@ class StartRefiner:
         start: Tracking,
         detection: Detection,
         models: Mapping[str, PartModel] | None = None,
+        *,
+        betas: bool = True,
     ) -> Tracking:
         """Returns the refined tracking; what is said of the start stays.
+
+        On an SMPL-X body, with a FLAME file and FLAME's view of the head among the models, the
+        head stage ends on FLAME's head; a note says so, or why not.
 
         Args:
             portrait: with the person's alpha.
             start: in the portrait's pixels, its principal point in the middle.
             detection: of the portrait or a smaller copy.
             models: part to what its own estimator found, for the dense terms; px of the portrait.
+            betas: whether the shape may change.
         """
         width, height = detection.width, detection.height
         camera = start.camera.resized(width, height)
@@ -61,12 +67,15 @@ class StartRefiner:
             portrait.alpha[None].cpu(), (height, width), mode="bilinear", antialias=True
         )[0, 0]
         evidence = gather([detection], [mask.numpy()], width, height)
-        targets = self.dense.targets(models or {}, width / start.camera.width)
-        focal = float(camera.K[0, 0])
-        found = self.refiner(states, evidence, focal, betas=True, dense=targets).params()[0]
+        scale, focal = width / start.camera.width, float(camera.K[0, 0])
+        targets = self.dense.targets(models or {}, scale)
+        flame, note = self.dense.head(self.body, models or {}, scale)
+        refined = self.refiner(states, evidence, focal, betas=betas, dense=targets, flame=flame)
+        found = refined.params()[0]
         seen = Tracking(found, fit_camera(start.camera.K, *_size(start)))
         moved = tracking_of(estimate_of(seen, self.body, {}, "refined"), self.body)
-        return start.replace(body=moved.body, camera=moved.camera)
+        notes = (*start.notes, note)
+        return start.replace(body=moved.body, camera=moved.camera, notes=notes)
 
 
 def _size(tracking: Tracking) -> tuple[int, int]:

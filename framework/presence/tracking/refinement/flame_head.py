@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -17,6 +19,9 @@ from presence.tracking.refinement.posing import FrameStates, Variables
 from presence.tracking.refinement.stages import FACE_JOINTS
 
 _NECK_AND_HEAD = (12, 15)
+_RIDGE = 1e-6  # m^2: an expression coefficient of 1 counts like one vertex that is 1 mm off
+OtherCost = Callable[[Variables], Tensor | float]
+"""Terms beside the dense one, of the same variables: [T] or their sum."""
 
 
 def head_pixels(flame: Flame, head: PartModel) -> Tensor:
@@ -64,6 +69,13 @@ class FlameHead:
             )
         self.body, self.flame, self.ids = body, flame, vertex_ids
 
+    def to(self, device: torch.device | str) -> FlameHead:
+        """Returns the same on a device; body and FLAME themselves stay where they are."""
+        if self.body.v_template.device == torch.device(device):
+            return self
+        body, flame = copy.deepcopy(self.body).to(device), copy.deepcopy(self.flame).to(device)
+        return FlameHead(body, flame, self.ids.to(device))
+
     def affine(self, betas: Tensor, shape: Tensor) -> Tensor:
         """Returns the map [3 4] from FLAME's neutral head to the body's canonical one."""
         nothing = betas.new_zeros(self.body.num_expression)
@@ -76,6 +88,25 @@ class FlameHead:
         body = self.body.rest_vertices(betas, nothing).expand(len(expression), -1, -1)
         head = self.flame.rest(shape.expand(len(expression), -1), expression)
         return body.index_copy(1, self.ids, head @ affine[:, :3].T + affine[:, 3])
+
+    def body_expression(self, betas: Tensor, shape: Tensor, expression: Tensor) -> Tensor:
+        """Returns the body's own expressions [T E] that move its head as FLAME's do.
+
+        The rest of the pipeline poses the body by its own coefficients, and these carry over to
+        it what FLAME's expressions do. Least squares over the head's vertices at rest.
+
+        Args:
+            betas: [S] the body's shape.
+            shape: FLAME's.
+            expression: [T E'] FLAME's.
+        """
+        neutral = self.flame.rest(shape, expression.new_zeros(0))
+        head = self.flame.rest(shape.expand(len(expression), -1), expression)
+        moved = (head - neutral) @ self.affine(betas, shape)[:, :3].T  # [T V 3]
+        own = self.body.exprdirs.unflatten(-1, (-1, 3))[:, self.ids].flatten(1).double()  # [E V*3]
+        gram = own @ own.T + _RIDGE * torch.eye(len(own), dtype=own.dtype, device=own.device)
+        right = own @ moved.flatten(1).double().T
+        return torch.linalg.solve(gram, right).T.to(expression)
 
     def head_points(
         self, states: FrameStates, shape: Tensor, expression: Tensor, affine: Tensor
@@ -106,9 +137,22 @@ class FlameTrack:
     pixels: Tensor
     valid: Tensor
 
+    def to(self, device: torch.device | str) -> FlameTrack:
+        """Returns the track on another device."""
+        values = (getattr(self, field.name).to(device) for field in dataclasses.fields(self))
+        return FlameTrack(*values)
+
     @classmethod
-    def of_heads(cls, flame: Flame, heads: list[PartModel | None]) -> FlameTrack:
-        """Joins single estimates; frames without one have zero FLAME and weigh nothing."""
+    def of_heads(
+        cls, flame: Flame, heads: Sequence[PartModel | None], scale: float = 1.0
+    ) -> FlameTrack:
+        """Joins single estimates; frames without one have zero FLAME and weigh nothing.
+
+        Args:
+            flame: the model.
+            heads: [T] of a FLAME estimator, px of the whole picture.
+            scale: of the pixels wanted over those of the picture.
+        """
         found = [head for head in heads if head is not None]
         size = NUM_SHAPE, len(flame.shapedirs) - NUM_SHAPE
         shape = torch.zeros(size[0])
@@ -119,7 +163,7 @@ class FlameTrack:
         for number, own in enumerate(heads):
             if own is not None:
                 expression[number, : own.expression.shape[-1]] = own.expression
-                pixels[number] = head_pixels(flame, own.unsqueeze())[0]
+                pixels[number] = head_pixels(flame, own.unsqueeze())[0] * scale
         valid = torch.tensor([float(head is not None) for head in heads])
         return cls(shape, expression, pixels, valid)
 
@@ -135,6 +179,7 @@ def refine_flame_head(
     rate: float = 0.006,
     sigma: float = 2.0,
     near: float = 0.15,
+    others: OtherCost | None = None,
 ) -> tuple[FrameStates, FlameTrack]:
     """Eq. 20's dense term: moves the body's head, FLAME's shape and expression onto the pixels.
 
@@ -148,6 +193,7 @@ def refine_flame_head(
         rate: rad a step for joints.
         sigma: px, of FLAME's vertices.
         near: rad that a joint usually moves from where it starts.
+        others: terms beside the dense one, such as the body's landmarks.
     """
     centre = states.translation.new_tensor([size[0] / 2, size[1] / 2])
     affine = head.affine(states.betas, track.shape)
@@ -168,7 +214,8 @@ def refine_flame_head(
             cost = cost + (variables.turns / near).square().sum((-1, -2))
             assert variables.shift is not None
             cost = cost + (variables.shift / 0.1).square().sum(-1) + mimic.square().sum(-1)
-            (cost.sum() + grown.square().sum()).backward()
+            total = cost.sum() + grown.square().sum()
+            (total if others is None else total + others(variables)).backward()
             adam.step()
             falling.step()
     with torch.no_grad():

@@ -17,6 +17,7 @@ from presence.tracking.landmarks import LandmarkMap, PointRig
 from presence.tracking.refinement import losses
 from presence.tracking.refinement.dense import DenseCost, DenseTarget
 from presence.tracking.refinement.evidence import ROWS, FrameEvidence
+from presence.tracking.refinement.flame_head import FlameHead, FlameTrack, refine_flame_head
 from presence.tracking.refinement.posing import BatchRig, FrameStates, Variables
 from presence.tracking.refinement.stages import Stage, View, stages_for
 from presence.tracking.relaxed import JOINT, joint_limits, pose_sigma, relaxed_pose
@@ -88,8 +89,12 @@ class Refiner:
         held: int = 0,
         betas: bool = False,
         dense: Sequence[DenseTarget] = (),
+        flame: tuple[FlameHead, FlameTrack] | None = None,
     ) -> FrameStates:
         """Runs the view's stages.
+
+        With FLAME, the head stage on the body's own head and face points is followed by one on
+        FLAME's head. Frames where FLAME tracking failed have zero FLAME and keep the former's.
 
         Args:
             start: of T frames, consecutive where smoothness counts.
@@ -99,6 +104,7 @@ class Refiner:
             held: so many frames at the beginning keep their start; the others join them smoothly.
             betas: whether the shared shape may change in the body stage.
             dense: where FLAME or MANO see vertices of head or hands, for those stages.
+            flame: the body with FLAME's head, and where the heads of the T frames were found.
         """
         states = start.to(self.device)
         seen = evidence.to(self.device)
@@ -107,7 +113,28 @@ class Refiner:
             stage = dataclasses.replace(stage, betas=moves)
             cost = _StageCost(self, stage, states, seen, focal, dense)
             states = self._run(stage, states, cost, held)
+            if stage.name == "head" and flame is not None and bool(flame[1].valid.any()):
+                states = self._flame(stage, states, seen, focal, *flame)
         return states
+
+    def _flame(
+        self,
+        stage: Stage,
+        start: FrameStates,
+        seen: FrameEvidence,
+        focal: float,
+        head: FlameHead,
+        track: FlameTrack,
+    ) -> FrameStates:
+        """Eq. 20: FLAME's head in the place of the body's; of landmarks, the body's alone."""
+        head, track = head.to(self.device), track.to(self.device)
+        stage = dataclasses.replace(stage, sets={"pose": 1.0}, expression=False)
+        others = _StageCost(self, stage, start, seen, focal)
+        size = (seen.width, seen.height)
+        found, fitted = refine_flame_head(head, start, track, focal, size, others=others)
+        mimic = head.body_expression(found.betas, fitted.shape, fitted.expression)
+        valid = fitted.valid[:, None]
+        return dataclasses.replace(found, expression=valid * mimic + (1 - valid) * found.expression)
 
     def _run(self, stage: Stage, start: FrameStates, cost: _StageCost, held: int) -> FrameStates:
         shaped = range(len(start.betas)) if stage.betas else ()

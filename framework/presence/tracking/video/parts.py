@@ -18,6 +18,9 @@ from torch import Tensor
 from presence.io.atomic import atomic_file, write_bytes, write_text
 from presence.io.motion import PARTS
 from presence.structures import BodyParams
+from presence.tracking.video.reasons import Reason
+
+_REASONS = "reasons"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,11 +31,13 @@ class Part:
         params: [n] in the fit's axes.
         visibility: [n P] of the parts in `visible_parts`' order.
         tracked: [n] whether a person was found in the frame.
+        reasons: which estimators its keyframes came from, and why.
     """
 
     params: BodyParams
     visibility: Tensor
     tracked: Tensor
+    reasons: tuple[Reason, ...] = ()
 
 
 class PartStore:
@@ -66,10 +71,13 @@ class PartStore:
 
     def __getitem__(self, number: int) -> Part:
         with np.load(self._path(number), allow_pickle=False) as file:
-            arrays = {name: torch.from_numpy(file[name]) for name in file.files}
+            names = [name for name in file.files if name != _REASONS]
+            arrays = {name: torch.from_numpy(file[name]) for name in names}
+            told = file[_REASONS].tolist() if _REASONS in file else []
         names = [field.name for field in dataclasses.fields(BodyParams)]
         params = BodyParams(**{name: arrays[name] for name in names})
-        return Part(params, arrays["visibility"], arrays["tracked"])
+        reasons = tuple((part, source, why) for part, source, why in told)
+        return Part(params, arrays["visibility"], arrays["tracked"], reasons)
 
     def add(self, number: int, part: Part) -> None:
         """Keeps the frames that count of a chunk."""
@@ -80,6 +88,7 @@ class PartStore:
             visibility=part.visibility.numpy(),
             tracked=part.tracked.numpy(),
             **arrays,
+            **({_REASONS: np.array(part.reasons, dtype=np.str_)} if part.reasons else {}),
         )
         write_bytes(self._path(number), memory.getvalue())
 

@@ -5,43 +5,28 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from presence.bodies import Body
-from presence.errors import InputError
 from presence.io.video import progress
 from presence.structures import BodyParams, Camera, cat, focal_from_fov
-from presence.tracking.consistency import consistent
-from presence.tracking.detection import Detection
-from presence.tracking.evidence import visible_parts
-from presence.tracking.fitting import BodyFitter
 from presence.tracking.refinement.evidence import gather
-from presence.tracking.refinement.posing import FLIP, FrameStates, seen_by_camera
+from presence.tracking.refinement.posing import FrameStates, fit_camera, seen_by_camera
 from presence.tracking.refinement.refiner import RefineOptions, Refiner
 from presence.tracking.relaxed import relaxed_pose
 from presence.tracking.video.chunks import Chunk, plan_chunks
 from presence.tracking.video.frames import FrameSource
-from presence.tracking.video.one_euro import OneEuroFilter
-from presence.tracking.video.parts import Part, PartStore, join_parts
+from presence.tracking.video.looks import FrameFits, FrameTracker, Look, small_size, visibility
+from presence.tracking.video.parts import Part, PartStore
+from presence.tracking.video.reasons import Reason, reasons_of, why_alone
 from presence.tracking.video.starts import between, keyframes
+from presence.tracking.video.writing import VideoResult, write_video_tracking
 
 _log = logging.getLogger(__name__)
-PART_NAMES = ("head", "upper", "lower", "left_hand", "right_hand")
-
-
-class FrameTracker(Protocol):
-    """What a tracker must have to be used on videos; `MediaPipeTracker` does."""
-
-    body: Body
-    detector: Callable[[np.ndarray], Detection]
-    segmenter: Any
-    fitter: BodyFitter
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,33 +56,12 @@ class VideoOptions:
     device: str = "cpu"
 
 
-@dataclasses.dataclass(frozen=True)
-class VideoResult:
-    """What was written.
-
-    Attributes:
-        frames: number of frames.
-        tracked: number of those in which the person was found.
-        fps: frames a second of the video.
-        notes: one line a decision.
-    """
-
-    frames: int
-    tracked: int
-    fps: float
-    notes: tuple[str, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True)
-class _Look:
-    """What was seen in one frame; pictures are not kept."""
-
-    detection: Detection | None
-    mask: np.ndarray | None
-
-
 class VideoTracker:
     """Tracks videos: shape from frames spread over it, then chunks through all three stages.
+
+    Keyframes start where the tracker puts them: at the fit to landmarks, or, with a tracker that
+    has other estimators at hand, at its fused and refined start. Then, and only then, the
+    pictures of a chunk are held in memory too.
 
     Args:
         tracker: detector, segmenter and single-frame fit.
@@ -106,6 +70,7 @@ class VideoTracker:
 
     def __init__(self, tracker: FrameTracker, options: VideoOptions | None = None) -> None:
         self.tracker, self.options = tracker, options or VideoOptions()
+        self.frames = FrameFits(tracker, self.options.side)
         fitter = tracker.fitter
         self.body, self.fov = fitter.body, fitter.options.fov
         settings, device = self.options.refine, self.options.device
@@ -138,26 +103,28 @@ class VideoTracker:
             _log.info("going on at frame %d of %d", chunks[done].fresh, source.count)
         if done < len(chunks):
             self._chunks(source, betas, chunks[done:], store, label)
-        return self._write(source, out, store, betas)
+        return write_video_tracking(
+            out,
+            store,
+            source,
+            self._camera(source),
+            betas,
+            body_name=self.body.name,
+            notes=tuple(why_alone(self.frames.others, self.frames.missing)),
+            one_euro=self.options.one_euro,
+        )
 
     def _plan(self, source: FrameSource) -> dict[str, Any]:
         stat = source.path.stat()
         options = dataclasses.asdict(self.options)
         about = {"source": str(source.path.resolve()), "changed": stat.st_mtime_ns}
         size = {"frames": source.count, "size": [source.height, source.width]}
-        return about | size | {"fov": self.fov, "body": self.body.name, "options": options}
-
-    def _look(self, frame: np.ndarray, masked: bool) -> _Look:
-        small = _shrunk(frame, self.options.side)
-        try:
-            detection = consistent(self.tracker.detector(small))
-        except InputError:
-            return _Look(None, None)
-        mask = self.tracker.segmenter.probability(small, detection) if masked else None
-        return _Look(detection, mask)
+        plan = about | size | {"fov": self.fov, "body": self.body.name, "options": options}
+        others = self.frames.others
+        return plan | ({"estimators": list(others)} if others else {})
 
     def _seen_size(self, source: FrameSource) -> tuple[int, int]:
-        return _small_size(source.height, source.width, self.options.side)
+        return small_size(source.height, source.width, self.options.side)
 
     def _focal(self, source: FrameSource) -> float:
         return focal_from_fov(self.fov, max(self._seen_size(source)))
@@ -166,16 +133,16 @@ class VideoTracker:
         """Finds one shape [S] from frames spread over the video."""
         count = min(self.options.shape_frames, source.count)
         wanted = {round((i + 0.5) * source.count / count - 0.5) for i in range(count)}
-        looks: list[_Look] = []
+        looks: list[Look] = []
         fits: list[BodyParams] = []
         for number, frame in enumerate(source.frames()):
             if number not in wanted:
                 continue
-            look = self._look(frame, True)
-            fitted = self._fit(look, None)
+            look = self.frames.look(frame, masked=True)
+            fitted = self.frames.fit(look, None)
             if fitted is not None:
-                looks.append(look)
-                fits.append(fitted)
+                looks.append(dataclasses.replace(look, picture=None))
+                fits.append(seen_by_camera(self.body, fitted))
         if not fits:
             # The frames in between may still show somebody: the mean adult does for a shape.
             _log.info("nobody was found in %d frames spread over the video", count)
@@ -185,15 +152,6 @@ class VideoTracker:
         evidence = gather([k.detection for k in looks], [k.mask for k in looks], width, height)
         return self.shaper(start, evidence, self._focal(source), betas=True).betas.cpu()
 
-    def _fit(self, look: _Look, betas: Tensor | None) -> BodyParams | None:
-        if look.detection is None:
-            return None
-        try:
-            tracking = self.tracker.fitter(look.detection, look.mask, betas=betas)
-        except InputError:
-            return None
-        return seen_by_camera(self.body, tracking)
-
     def _chunks(
         self,
         source: FrameSource,
@@ -202,7 +160,7 @@ class VideoTracker:
         store: PartStore,
         label: str,
     ) -> None:
-        seen: deque[_Look] = deque()
+        seen: deque[Look] = deque()
         offset = chunks[0].first
         frames = self._looks(source, offset, label)
         for chunk in chunks:
@@ -219,30 +177,33 @@ class VideoTracker:
             before = store[chunk.number - 1].params if chunk.held else None
             store.add(chunk.number, self._chunk(source, list(seen), chunk, betas, before))
 
-    def _looks(self, source: FrameSource, first: int, label: str) -> Iterator[_Look]:
+    def _looks(self, source: FrameSource, first: int, label: str) -> Iterator[Look]:
         every = self.options.mask_every
         bar = progress(source.frames(first), count=source.count - first, label=label)
         for number, frame in enumerate(bar, start=first):
-            yield self._look(frame, number % every == 0)
+            yield self.frames.look(frame, masked=number % every == 0)
 
     def _chunk(
         self,
         source: FrameSource,
-        looks: list[_Look],
+        looks: list[Look],
         chunk: Chunk,
         betas: Tensor,
         before: BodyParams | None,
     ) -> Part:
         held = chunk.held
         fixed = None if before is None else before[-held:]
+        stop = min(chunk.kept - chunk.first, len(looks))
         keys: dict[int, BodyParams] = {}
+        reasons: list[Reason] = []  # of frames that count; those looked at ahead come again
         if fixed is not None:
             keys = {number: fixed[number] for number in range(held)}
         found = [look.detection is not None for look in looks]
         for number in keyframes(found, held, self.options.key):
-            fitted = self._fit(looks[number], betas)
+            fitted = self.frames.fit(looks[number], betas)
             if fitted is not None:
-                keys[number] = fitted
+                keys[number] = seen_by_camera(self.body, fitted)
+                reasons += reasons_of(fitted) if number < stop else []
         if not keys:
             keys = {0: self._absent(source, betas)}
         start = between(keys, len(looks), betas)
@@ -250,12 +211,12 @@ class VideoTracker:
             height, width = self._seen_size(source)
             evidence = gather([k.detection for k in looks], [k.mask for k in looks], width, height)
             start = self.refiner(start, evidence, self._focal(source), held=held)
-        stop = min(chunk.kept - chunk.first, len(looks))
         params, shown = start.params()[held:stop], looks[held:stop]
         return Part(
             params.map(lambda value: value.contiguous()),
-            torch.tensor([_visibility(look.detection) for look in shown]),
+            torch.tensor([visibility(look.detection) for look in shown]),
             torch.tensor([look.detection is not None for look in shown]),
+            tuple(reasons),
         )
 
     def _absent(self, source: FrameSource, betas: Tensor) -> BodyParams:
@@ -266,88 +227,9 @@ class VideoTracker:
             betas=betas, pose=relaxed_pose(), translation=torch.tensor([0.0, 0.0, -distance])
         )
 
-    def _write(
-        self, source: FrameSource, out: str | Path, store: PartStore, betas: Tensor
-    ) -> VideoResult:
-        frames = tracked = 0
-        first: Tensor | None = None
-        for part in store.parts():
-            frames += len(part.tracked)
-            tracked += int(part.tracked.sum())
-            if first is None:
-                first = part.params.translation[0]
-        if not tracked or first is None:
-            store.remove()
-            raise InputError(f"nobody was found in any frame of {source.path}")
-        notes = []
-        if tracked < frames:
-            notes.append(f"nobody was found in {frames - tracked} of {frames} frames")
-        camera = self._camera(source, first)
-        constants = {
-            "betas": betas.numpy(),
-            "K": camera.K.numpy(),
-            "cam_from_world": camera.cam_from_world.numpy(),
-            "image_size": np.array([camera.height, camera.width], np.int64),
-            "fps": np.array(source.fps, np.float64),
-            "visibility_names": np.array(PART_NAMES, dtype=np.str_),
-            "notes": np.array(notes, dtype=np.str_),
-            "body_name": np.array(self.body.name, dtype=np.str_),
-        }
-
-        def parts() -> Iterator[Part]:
-            smooth = _Smoother(source.fps) if self.options.one_euro else None
-            for part in store.parts():
-                params = part.params.replace(translation=part.params.translation - first)
-                yield dataclasses.replace(part, params=smooth(params) if smooth else params)
-
-        join_parts(out, parts, frames, constants)
-        store.remove()
-        return VideoResult(frames, tracked, source.fps, tuple(notes))
-
-    def _camera(self, source: FrameSource, first: Tensor) -> Camera:
-        """The still camera, in a world whose origin is where the person is at first."""
+    def _camera(self, source: FrameSource) -> Camera:
+        """The still camera of the video's frames, in the fit's axes."""
         height, width = self._seen_size(source)
         focal = self._focal(source)
         K = torch.tensor([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
-        flip = torch.tensor(FLIP)
-        pose = torch.diag(torch.tensor([*FLIP, 1.0]))
-        pose[:3, 3] = flip * first
-        return Camera(K, pose, width, height).resized(source.width, source.height)
-
-
-class _Smoother:
-    """One-euro filters on everything that moves, across parts."""
-
-    def __init__(self, fps: float) -> None:
-        self.pose = OneEuroFilter(fps, rotations=True)
-        self.place = OneEuroFilter(fps)
-        self.face = OneEuroFilter(fps)
-
-    def __call__(self, params: BodyParams) -> BodyParams:
-        rows = range(params.batch_shape[0])
-        return params.replace(
-            pose=torch.stack([self.pose(params.pose[i]) for i in rows]),
-            translation=torch.stack([self.place(params.translation[i]) for i in rows]),
-            expression=torch.stack([self.face(params.expression[i]) for i in rows]),
-        )
-
-
-def _visibility(detection: Detection | None) -> list[float]:
-    if detection is None:
-        return [0.0] * len(PART_NAMES)
-    parts = visible_parts(detection)
-    return [parts[name] for name in PART_NAMES]
-
-
-def _small_size(height: int, width: int, side: int) -> tuple[int, int]:
-    scale = min(1.0, side / max(height, width))
-    return round(height * scale), round(width * scale)
-
-
-def _shrunk(frame: np.ndarray, side: int) -> np.ndarray:
-    size = _small_size(frame.shape[0], frame.shape[1], side)
-    if size == frame.shape[:2]:
-        return frame
-    import cv2
-
-    return cv2.resize(frame, size[::-1], interpolation=cv2.INTER_AREA)
+        return fit_camera(K, width, height).resized(source.width, source.height)

@@ -1,0 +1,134 @@
+"""`FrameFits`: looks at frames of a video, and fits single ones as the tracker fits pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from presence.bodies import Body
+from presence.errors import InputError
+from presence.structures import Portrait, Tracking
+from presence.tracking.consistency import consistent
+from presence.tracking.detection import Detection
+from presence.tracking.evidence import visible_parts
+from presence.tracking.fitting import BodyFitter
+
+PART_NAMES = ("head", "upper", "lower", "left_hand", "right_hand")
+
+
+class FrameTracker(Protocol):
+    """What a tracker must have to be used on videos; `MediaPipeTracker` does.
+
+    One that also has `others`, the names of estimators that see pictures rather than landmarks,
+    as `FusedTracker` does, fits keyframes with its own `fit` where there are any.
+    """
+
+    body: Body
+    detector: Callable[[np.ndarray], Detection]
+    segmenter: Any
+    fitter: BodyFitter
+
+
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """What was seen in one frame.
+
+    Attributes:
+        detection: px of the working copy; None where nobody was found.
+        mask: [h w] 0..1; None where the frame was not segmented.
+        picture: [h w 3] uint8, kept only where other estimators may have to see it.
+    """
+
+    detection: Detection | None
+    mask: np.ndarray | None
+    picture: np.ndarray | None = None
+
+
+class FrameFits:
+    """Looks at frames, and fits single ones.
+
+    Args:
+        tracker: detector, segmenter and single-frame fit.
+        side: px, frames that are larger are looked at in a smaller copy.
+
+    Attributes:
+        others: estimators beside MediaPipe that keyframes are fused from.
+        missing: those that cannot be had, to the reason; empty for trackers that know none.
+    """
+
+    def __init__(self, tracker: FrameTracker, side: int) -> None:
+        self.tracker, self.side = tracker, side
+        self.others: tuple[str, ...] = tuple(getattr(tracker, "others", ()))
+        self.missing: dict[str, str] = dict(getattr(tracker, "missing", {}))
+
+    def look(self, frame: np.ndarray, *, masked: bool) -> Look:
+        """Looks at a frame [H W 3] (uint8), and at its mask if that is wanted."""
+        small = shrunk(frame, self.side)
+        try:
+            detection = consistent(self.tracker.detector(small))
+        except InputError:
+            return Look(None, None)
+        mask = self.tracker.segmenter.probability(small, detection) if masked else None
+        return Look(detection, mask, small if self.others else None)
+
+    def fit(self, look: Look, betas: torch.Tensor | None) -> Tracking | None:
+        """Fits one frame alone; None where there is nothing to fit.
+
+        Args:
+            look: of the frame.
+            betas: [S] the person's shape where it is known, which then stays.
+        """
+        if look.detection is None:
+            return None
+        try:
+            if look.picture is None:
+                return self.tracker.fitter(look.detection, look.mask, betas=betas)
+            portrait = self._portrait(look.picture, look)
+            return self.tracker.fit(portrait, look.detection, betas=betas)  # type: ignore[attr-defined]
+        except InputError:
+            return None
+
+    def _portrait(self, picture: np.ndarray, look: Look) -> Portrait:
+        mask = look.mask
+        if mask is None:  # of a keyframe between segmented ones
+            mask = self.tracker.segmenter.probability(picture, look.detection)
+        rgb = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1).float() / 255
+        alpha = torch.from_numpy(np.ascontiguousarray(mask)).float()[None]
+        if alpha.shape[-2:] != rgb.shape[-2:]:
+            alpha = torch.nn.functional.interpolate(
+                alpha[None], rgb.shape[-2:], mode="bilinear", antialias=True
+            )[0]
+        return Portrait(rgb, alpha)
+
+
+def visibility(detection: Detection | None) -> list[float]:
+    """Returns how surely each of `PART_NAMES` was seen, 0..1."""
+    if detection is None:
+        return [0.0] * len(PART_NAMES)
+    parts = visible_parts(detection)
+    return [parts[name] for name in PART_NAMES]
+
+
+def small_size(height: int, width: int, side: int) -> tuple[int, int]:
+    """Returns height and width of the copy of a frame that is looked at.
+
+    Example:
+        >>> small_size(1080, 1920, 1280)
+        (720, 1280)
+    """
+    scale = min(1.0, side / max(height, width))
+    return round(height * scale), round(width * scale)
+
+
+def shrunk(frame: np.ndarray, side: int) -> np.ndarray:
+    """Returns the copy of a frame [H W 3] that is looked at; the frame itself if it is small."""
+    size = small_size(frame.shape[0], frame.shape[1], side)
+    if size == frame.shape[:2]:
+        return frame
+    import cv2
+
+    return cv2.resize(frame, size[::-1], interpolation=cv2.INTER_AREA)

@@ -1,0 +1,116 @@
+"""tools/track.py: which body and which tracker, and what it says of what does not fit."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from presence.bodies.loading import embedded_path
+from presence.config import load_config
+from presence.io.images import save_png
+from presence.registry import BENCHMARKS, TRACKERS
+from presence.structures import Tracking
+from presence.testing.toy_training import ToyTracker
+from presence.tracking.default import DEFAULT_TRACKER, tracker_config
+from presence.tracking.files import load_tracking
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def tool(monkeypatch, capsys):
+    """Runs a tool in this process; returns exit code, stdout and stderr."""
+
+    def run(name, *arguments):
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            runpy.run_path(str(ROOT / "tools" / f"{name}.py"), run_name="__main__")
+        printed = capsys.readouterr()
+        return stop.value.code or 0, printed.out, printed.err
+
+    return run
+
+
+@pytest.fixture
+def stand_in():
+    """A tracker that notes the options that it is given."""
+
+    class StandInTracker(ToyTracker):
+        given: dict = {}
+
+        def __init__(self, body, fov, landmarks=None):
+            self.body = body
+            StandInTracker.given = dict(body=body.name, fov=fov, landmarks=landmarks)
+
+        def track(self, portrait):
+            cut_out, tracking = super().track(portrait)
+            return cut_out, Tracking(self.body.default_params(), tracking.camera)
+
+    TRACKERS.register_module(name="StandInTracker", module=StandInTracker)
+    yield StandInTracker
+    TRACKERS.module_dict.pop("StandInTracker")
+
+
+@pytest.fixture
+def picture(tmp_path):
+    rgb = torch.zeros(3, 64, 64)
+    rgb[:, 20:50, 20:40] = 0.8
+    save_png(tmp_path / "me.png", rgb)
+    return tmp_path / "me.png"
+
+
+def test_the_body_is_the_one_that_was_asked_for(tool, stand_in, picture, tmp_path):
+    own, out = tmp_path / "SMPLX_NEUTRAL.npz", tmp_path / "t.npz"
+    with np.load(embedded_path()) as file:  # the open body in SMPL-X's layout stands in
+        np.savez(own, **{name: file[name] for name in file.files if name != "name"})
+    common = ["--tracker", "StandInTracker", "--out", out, "--overlay", tmp_path / "o.png"]
+    code, printed, _ = tool("track", picture, *common, "--body", own, "--landmarks", "mine.npz")
+    assert code == 0 and printed.endswith(f"Wrote {out}, {tmp_path / 'o.png'}.\n")
+    assert stand_in.given == dict(body="SMPLX_NEUTRAL", fov=20.0, landmarks="mine.npz")
+    with np.load(out) as file:
+        assert str(file["body_name"]) == "SMPLX_NEUTRAL"
+    assert load_tracking(out, body_name="SMPLX_NEUTRAL").camera.width == 64
+    # As the front view of a picture that is tracked with the default body, it does not do.
+    code, printed, said = tool("track", picture, *common, "--facing", "left", "--front", out)
+    assert code == 2 and printed == "" and said.startswith("error: ") and said.count("\n") == 1
+    assert "body `SMPLX_NEUTRAL`, but `annyx` is in use" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["{picture}", "--body", "annix"], "unknown body `annix`. Available: annyx, smplx"),
+        (["{picture}", "--tracker", "StandInTraker"], "Did you mean `StandInTracker`"),
+        (["none.png"], "none.png does not exist"),
+        (["{folder}", "--mask", "m.png"], "--mask is for pictures"),
+        (["{folder}"], "pictures only"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(tool, stand_in, picture, tmp_path, arguments, says):
+    given = [text.format(picture=picture, folder=tmp_path) for text in arguments]
+    if "--tracker" not in given:
+        given += ["--tracker", "StandInTracker"]
+    code, printed, said = tool("track", *given, "--out", tmp_path / "t.npz")
+    assert code == 2 and printed == "" and says in said and "Traceback" not in said
+    assert [path.name for path in tmp_path.iterdir()] == ["me.png"]
+
+
+def test_one_tracker_is_the_default_everywhere(tool):
+    assert DEFAULT_TRACKER in TRACKERS.names() and tracker_config() == {"type": DEFAULT_TRACKER}
+    for name in ("track", "animate"):
+        assert f"default: {DEFAULT_TRACKER}" in " ".join(tool(name, "--help")[1].split())
+    for path in sorted((ROOT / "configs").rglob("*.py")):
+        if path.parent.name == "_base_" and path.name != "runtime.py":
+            continue
+        config = load_config(path)
+        assert config.get("tracker", {}).get("type", DEFAULT_TRACKER) == DEFAULT_TRACKER, path
+        test = (config.get("data") or {}).get("test") or {}
+        assert "tracker" not in test, path
+        benchmark = dict(config.get("benchmark") or {})
+        if benchmark.get("type") in ("TrackingAccuracy", "TrackingVideo"):
+            assert BENCHMARKS.build(benchmark).tracker == tracker_config()
