@@ -1,0 +1,267 @@
+"""Derives a `LandmarkCorrection` from detections on people whose bodies are known."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from presence.bodies import Body
+from presence.geometry import vertex_normals
+from presence.structures import Camera, ProxyMesh
+from presence.tracking.body_facts import outline_vertices
+from presence.tracking.consistency import consistent
+from presence.tracking.detection import Detection
+from presence.tracking.landmark_correction import (
+    CORRECTED,
+    LandmarkCorrection,
+    partners,
+    standardized,
+)
+from presence.tracking.landmarks import LandmarkMap
+from presence.tracking.person_frame import SHOULDERS, PersonFrame, describe
+from presence.tracking.silhouette import SilhouetteTarget
+
+_RIDGE, _RIDGE_DEVIATION = 150.0, 450.0  # pulls towards zero, in observations of one deviation
+_ROBUST, _ROBUST_METRIC = 0.06, 0.1  # m, residuals well beyond count little (Geman-McClure)
+_SMALLEST_SCALE = 0.01  # of a description's deviation, so that constants stay constants
+_FEWEST, _FOLDS = 60, 5
+_FLOOR = 0.004  # m, the least deviation along one axis
+# A residual's geometric mean to its deviation: exp(-E[log of |r| / sqrt 2]) of two normal axes is
+# 1.33; 1.25 gave a root mean square of one over all landmarks of held-out people.
+_SPREAD = 1.25
+_NEAR, _PRIOR_COUNT = 0.03, 20.0  # m about an outline point that share observations; of the mean
+_CLOTHES_REACH, _THINNEST = 0.1, -0.03  # m
+_HEAD_RADIUS = 0.2  # m, hair is no clothes
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class SeenPerson:
+    """A person whose body is known, and what was detected.
+
+    Attributes:
+        detection: as it came from the detector.
+        alpha: [H W] in 0..1.
+        mesh: unbatched.
+        camera: unbatched.
+    """
+
+    detection: Detection
+    alpha: np.ndarray
+    mesh: ProxyMesh
+    camera: Camera
+
+
+@dataclasses.dataclass(frozen=True)
+class _Row:
+    """One person's observation and the mirrored one's.
+
+    Attributes:
+        described: [2 F].
+        shift: [2 K 2] m.
+        metric: [2 K 3] m.
+        inside: [2 K] whether the true landmark is in the picture.
+        gaps: [N 2] outline point and m from the true body to the mask there.
+    """
+
+    described: Tensor
+    shift: Tensor
+    metric: Tensor
+    inside: Tensor
+    gaps: Tensor
+
+
+def fit_correction(
+    body: Body, landmarks: LandmarkMap, people: Iterable[SeenPerson]
+) -> LandmarkCorrection:
+    """Fits what landmarks are off by, what remains, and how thick clothes are.
+
+    Args:
+        body: the model that the people are made of.
+        landmarks: where the detector's landmarks belong on it.
+        people: some hundreds; those without a pose are passed over.
+    """
+    outline = outline_vertices(body)
+    rows = []
+    for person in people:
+        detection = consistent(person.detection)
+        if "pose" in detection.keypoints and "pose" in detection.world:
+            person = dataclasses.replace(person, detection=detection)
+            rows.append(_observe(body, landmarks, person, outline))
+    _log.info("%d people with a pose", len(rows))
+    described = torch.cat([row.described for row in rows])
+    inside = torch.cat([row.inside for row in rows])
+    mean = described.nanmean(0)
+    known = torch.where(described.isnan(), mean, described)
+    scale = known.std(0).clamp_min(_SMALLEST_SCALE)
+    table = standardized(described, mean, scale).double()
+    folds = torch.arange(len(rows)).repeat_interleave(2) % _FOLDS
+    shift, left = _regress(table, torch.cat([r.shift for r in rows]), inside, _ROBUST, folds)
+    metric, _ = _regress(table, torch.cat([r.metric for r in rows]), inside, _ROBUST_METRIC)
+    thickness, spread = _thickness(body, outline, torch.cat([r.gaps for r in rows]))
+    return LandmarkCorrection(
+        mean,
+        scale,
+        1e3 * shift.float(),
+        1e3 * metric.float(),
+        _log_deviation(table, left, inside).float(),
+        thickness.float(),
+        spread.float(),
+    )
+
+
+def _observe(body: Body, landmarks: LandmarkMap, person: SeenPerson, outline: Tensor) -> _Row:
+    detection, camera = person.detection, person.camera
+    frame, mask = PersonFrame.of(detection), SilhouetteTarget(person.alpha)
+    points = landmarks.points(body, "pose", person.mesh)
+    px, _ = camera.project(points)
+    size = px.new_tensor([camera.width, camera.height])
+    inside = ((px >= 0) & (px <= size)).all(-1)[CORRECTED]
+    shift = (px - detection.keypoints["pose"][:, :2])[CORRECTED] / frame.px_per_metre
+    true = points @ camera.cam_from_world[:3, :3].T
+    found = detection.world["pose"]
+    metric = (true - true[SHOULDERS].mean(0)) - (found - found[SHOULDERS].mean(0))
+    return _Row(
+        describe(detection, mask),
+        _with_mirror(shift, (-1.0, 1.0)),
+        _with_mirror(metric[CORRECTED], (-1.0, 1.0, 1.0)),
+        torch.stack([inside, inside[partners()]]),
+        _gaps(body, person, mask, outline),
+    )
+
+
+def _with_mirror(values: Tensor, flip: tuple[float, ...]) -> Tensor:
+    return torch.stack([values, values[partners()] * torch.tensor(flip)])
+
+
+def _regress(
+    table: Tensor, targets: Tensor, inside: Tensor, robust: float, folds: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Robust ridge regression of each landmark.
+
+    Args:
+        table: [M F+1].
+        targets: [M K D] m.
+        inside: [M K] which count.
+        robust: m.
+        folds: [M] numbers of parts that are predicted from the others, for the second result.
+
+    Returns:
+        [F+1 K D], and residuals [M K D] of left-out parts (of none, without folds).
+    """
+    tables = torch.zeros(table.shape[1], *targets.shape[1:], dtype=torch.float64)
+    left = targets.double().clone()
+    for number in range(targets.shape[1]):
+        chosen = inside[:, number]
+        if int(chosen.sum()) < _FEWEST:
+            continue
+        rows, goal = table[chosen], targets[chosen, number].double()
+        tables[:, number] = _ridge(rows, goal, robust)
+        if folds is not None:
+            part, rest = folds[chosen], goal.clone()
+            for fold in range(_FOLDS):
+                out = part == fold
+                rest[out] -= rows[out] @ _ridge(rows[~out], goal[~out], robust)
+            left[chosen, number] = rest
+    return tables, left
+
+
+def _ridge(rows: Tensor, goal: Tensor, robust: float) -> Tensor:
+    pull = _pull(rows.shape[1], _RIDGE)
+    residual = goal - goal.median(0).values
+    for _ in range(4):
+        weights = (1 + residual.square().sum(-1) / robust**2) ** -2
+        weighted = rows * weights[:, None]
+        found = torch.linalg.solve(weighted.T @ rows + pull, weighted.T @ goal)
+        residual = goal - rows @ found
+    return found
+
+
+def _pull(size: int, strength: float) -> Tensor:
+    pull = strength * torch.eye(size, dtype=torch.float64)
+    pull[-1, -1] = 1e-6  # the constant is free
+    return pull
+
+
+def _log_deviation(table: Tensor, left: Tensor, inside: Tensor) -> Tensor:
+    """Regresses the logarithm of each landmark's deviation along one axis: [F+1 K]."""
+    tables = torch.zeros(table.shape[1], left.shape[1], dtype=torch.float64)
+    pull = _pull(table.shape[1], _RIDGE_DEVIATION)
+    for number in range(left.shape[1]):
+        chosen = inside[:, number]
+        size = (left[chosen, number].square().sum(-1) / 2 + _FLOOR**2).log() / 2
+        if len(size) < _FEWEST:
+            tables[-1, number] = torch.tensor(0.05).log()
+            continue
+        rows, mean = table[chosen], size.mean()
+        tables[:, number] = torch.linalg.solve(rows.T @ rows + pull, rows.T @ (size - mean))
+        tables[-1, number] += mean + torch.tensor(_SPREAD).log()
+    return tables
+
+
+def _gaps(body: Body, person: SeenPerson, mask: SilhouetteTarget, outline: Tensor) -> Tensor:
+    """Outline points [n] of the true body and m to the mask's contour before them: [n 2]."""
+    mesh, camera = person.mesh, person.camera
+    px, depth = camera.project(mesh.vertices[outline])
+    metres = float(depth.mean() / camera.K[0, 0])
+    normals = vertex_normals(mesh.vertices, body.topology.faces)[outline]
+    turned = (normals @ camera.cam_from_world[:3, :3].T).double()
+    head, _ = camera.project(mesh.vertices[body.vertex_parts["head"]])
+    avoid = head.double().mean(0), _HEAD_RADIUS / metres
+    points, contour = mask.pair(px.double(), turned, _CLOTHES_REACH / metres, 400, avoid)
+    gap = ((mask.contour[contour] - px[points].double()) * mask.normals[contour]).sum(-1) * metres
+    return torch.stack([points.double(), gap.clamp(_THINNEST, _CLOTHES_REACH)], -1)
+
+
+def _thickness(body: Body, outline: Tensor, gaps: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation [N] of clothes' thickness, shared with neighbours on either side."""
+    count = len(outline)
+    points, gap = gaps[:, 0].long(), gaps[:, 1]
+
+    def summed(values: Tensor) -> Tensor:
+        return torch.zeros(count, dtype=torch.float64).index_add_(0, points, values)
+
+    places = body.v_template[outline].double()
+    mirrored = places * torch.tensor([-1.0, 1.0, 1.0], dtype=torch.float64)
+    near = torch.exp(-0.5 * (torch.cdist(places, places) / _NEAR).square())
+    near = near + torch.exp(-0.5 * (torch.cdist(places, mirrored) / _NEAR).square())
+    number = near @ summed(torch.ones_like(gap)) + _PRIOR_COUNT
+    mean = (near @ summed(gap) + _PRIOR_COUNT * gap.mean()) / number
+    squares = (near @ summed(gap.square()) + _PRIOR_COUNT * gap.square().mean()) / number
+    return mean, (squares - mean.square()).clamp_min(1e-5).sqrt()
+
+
+def mean_errors(
+    correction: LandmarkCorrection,
+    body: Body,
+    landmarks: LandmarkMap,
+    people: Sequence[SeenPerson],
+) -> Tensor:
+    """Returns mean distances [2 K] (mm) of landmarks from their places, before and after.
+
+    Args:
+        correction: to be judged.
+        body: the model that the people are made of.
+        landmarks: where the landmarks belong on it.
+        people: others than those it was fitted to.
+    """
+    distances: list[Tensor] = []
+    for person in people:
+        detection = consistent(person.detection)
+        if "pose" not in detection.keypoints:
+            continue
+        moved = correction(detection, SilhouetteTarget(person.alpha))
+        px, depth = person.camera.project(landmarks.points(body, "pose", person.mesh))
+        size = px.new_tensor([person.camera.width, person.camera.height])
+        outside = ~((px >= 0) & (px <= size)).all(-1)
+        metres = depth / person.camera.K[0, 0]
+        both = torch.stack([detection.keypoints["pose"], moved.keypoints["pose"]])[..., :2]
+        error = 1e3 * (both - px).norm(dim=-1) * metres
+        error[:, outside] = torch.nan
+        distances.append(error[:, CORRECTED])
+    return torch.stack(distances).nanmean(0)
