@@ -14,7 +14,9 @@ _HEAD = list(range(11))
 SHOULDERS = [POSE["left_shoulder"], POSE["right_shoulder"]]
 _HIPS = [POSE["left_hip"], POSE["right_hip"]]
 # Joints about which the mask and the picture's rim are looked at, left and right in turn.
-_JOINTS = [POSE[f"{s}_{n}"] for n in ("shoulder", "elbow", "wrist", "hip") for s in ("left", "right")]
+_JOINTS = [
+    POSE[f"{s}_{n}"] for n in ("shoulder", "elbow", "wrist", "hip") for s in ("left", "right")
+]
 _JOINT_SWAP = [1, 0, 3, 2, 5, 4, 7, 6]
 _SIDE, _REACH = 5, 0.12  # points along a patch of the mask's distances, and its half width (m)
 _FARTHEST, _RIM = 0.1, 0.2  # m at which distances to the mask and to the picture's rim are cut off
@@ -45,7 +47,7 @@ class PersonFrame:
 
     @classmethod
     def of(cls, detection: Detection) -> PersonFrame:
-        """Compares the pose landmarks of head, shoulders and visible hips with their metric ones."""
+        """Compares landmarks of head, shoulders and visible hips with their metric ones."""
         points, metric = detection.keypoints["pose"], detection.world["pose"]
         share = torch.zeros(len(points))
         share[_HEAD + SHOULDERS] = 1.0

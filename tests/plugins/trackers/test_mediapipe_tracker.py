@@ -180,8 +180,8 @@ def test_the_largest_face_that_has_a_body_is_taken():
             return body if face is real else None
 
     body = FoundPose(np.zeros((33, 3)), np.zeros((33, 3)), None)
-    printed = FoundFace(Window(0, 50, 60, 60), 0.6)
-    real = FoundFace(Window(20, 10, 20, 20), 0.8)
+    printed = FoundFace(Window(0, 50, 60, 60), 0.6, np.zeros((4, 2)))
+    real = FoundFace(Window(20, 10, 20, 20), 0.8, np.zeros((4, 2)))
     image = np.zeros((100, 100, 3), np.uint8)
     assert OneBody()._find_person(image, [printed, real]) == (real, body)
     assert OneBody()._find_person(image, [printed]) == (printed, None)
