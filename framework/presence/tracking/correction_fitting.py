@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from presence.bodies import Body
-from presence.geometry import vertex_normals
 from presence.structures import Camera, ProxyMesh
 from presence.tracking.body_facts import outline_vertices
+from presence.tracking.clothes_fitting import clothes_gaps, clothes_thickness
 from presence.tracking.consistency import consistent
 from presence.tracking.detection import POSE_NAMES, Detection
 from presence.tracking.landmark_clothed import ClothedPerson
@@ -37,9 +37,6 @@ _FLOOR = 0.004  # m, the least deviation along one axis
 # A residual's geometric mean to its deviation: exp(-E[log of |r| / sqrt 2]) of two normal axes is
 # 1.33; 1.25 gave a root mean square of one over all landmarks of held-out people.
 _SPREAD = 1.25
-_NEAR, _PRIOR_COUNT = 0.03, 20.0  # m about an outline point that share observations; of the mean
-_CLOTHES_REACH, _THINNEST = 0.1, -0.03  # m
-_HEAD_RADIUS = 0.2  # m, hair is no clothes
 _log = logging.getLogger(__name__)
 
 
@@ -106,7 +103,7 @@ def fit_correction(
     folds = torch.arange(len(rows)).repeat_interleave(2) % _FOLDS
     shift, left = _regress(table, torch.cat([r.shift for r in rows]), inside, _ROBUST, folds)
     metric, _ = _regress(table, torch.cat([r.metric for r in rows]), inside, _ROBUST_METRIC)
-    thickness, spread = _thickness(body, outline, torch.cat([r.gaps for r in rows]))
+    thickness, spread = clothes_thickness(body, outline, torch.cat([r.gaps for r in rows]))
     return LandmarkCorrection(
         mean,
         scale,
@@ -133,7 +130,7 @@ def _observe(body: Body, landmarks: LandmarkMap, person: SeenPerson, outline: Te
         _with_mirror(shift, (-1.0, 1.0)),
         _with_mirror(metric[CORRECTED], (-1.0, 1.0, 1.0)),
         torch.stack([inside, inside[partners()]]),
-        _gaps(body, person, mask, outline),
+        clothes_gaps(body, person.mesh, camera, mask, outline),
     )
 
 
@@ -204,38 +201,6 @@ def _log_deviation(table: Tensor, left: Tensor, inside: Tensor) -> Tensor:
         tables[:, number] = torch.linalg.solve(rows.T @ rows + pull, rows.T @ (size - mean))
         tables[-1, number] += mean + torch.tensor(_SPREAD).log()
     return tables
-
-
-def _gaps(body: Body, person: SeenPerson, mask: SilhouetteTarget, outline: Tensor) -> Tensor:
-    """Outline points [n] of the true body and m to the mask's contour before them: [n 2]."""
-    mesh, camera = person.mesh, person.camera
-    px, depth = camera.project(mesh.vertices[outline])
-    metres = float(depth.mean() / camera.K[0, 0])
-    normals = vertex_normals(mesh.vertices, body.topology.faces)[outline]
-    turned = (normals @ camera.cam_from_world[:3, :3].T).double()
-    head, _ = camera.project(mesh.vertices[body.vertex_parts["head"]])
-    avoid = head.double().mean(0), _HEAD_RADIUS / metres
-    points, contour = mask.pair(px.double(), turned, _CLOTHES_REACH / metres, 400, avoid)
-    gap = ((mask.contour[contour] - px[points].double()) * mask.normals[contour]).sum(-1) * metres
-    return torch.stack([points.double(), gap.clamp(_THINNEST, _CLOTHES_REACH)], -1)
-
-
-def _thickness(body: Body, outline: Tensor, gaps: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation [N] of clothes' thickness, shared with neighbours on either side."""
-    count = len(outline)
-    points, gap = gaps[:, 0].long(), gaps[:, 1]
-
-    def summed(values: Tensor) -> Tensor:
-        return torch.zeros(count, dtype=torch.float64).index_add_(0, points, values)
-
-    places = body.v_template[outline].double()
-    mirrored = places * torch.tensor([-1.0, 1.0, 1.0], dtype=torch.float64)
-    near = torch.exp(-0.5 * (torch.cdist(places, places) / _NEAR).square())
-    near = near + torch.exp(-0.5 * (torch.cdist(places, mirrored) / _NEAR).square())
-    number = near @ summed(torch.ones_like(gap)) + _PRIOR_COUNT
-    mean = (near @ summed(gap) + _PRIOR_COUNT * gap.mean()) / number
-    squares = (near @ summed(gap.square()) + _PRIOR_COUNT * gap.square().mean()) / number
-    return mean, (squares - mean.square()).clamp_min(1e-5).sqrt()
 
 
 def seen_people(people: Iterable[ClothedPerson], watch: Watch) -> Iterator[SeenPerson]:

@@ -74,6 +74,7 @@ class BodyFitter:
         alpha: np.ndarray | None = None,
         *,
         betas: Tensor | None = None,
+        corrected: bool = True,
     ) -> Tracking:
         """Fits one person.
 
@@ -82,24 +83,29 @@ class BodyFitter:
             alpha: the person's mask [H W] in 0..1, of any size with the picture's shape; None to
                 fit landmarks alone.
             betas: [S] the person's shape where it is known, which then stays.
+            corrected: whether the correction, where there is one, is used.
 
         Raises:
             InputError: too few landmarks are confident to place a body.
         """
         with torch.no_grad(), _one_thread():
-            return self._fit(consistent(detection), alpha, betas)
+            return self._fit(
+                consistent(detection), alpha, betas, self.correction if corrected else None
+            )
 
     def _fit(
-        self, detection: Detection, alpha: np.ndarray | None, betas: Tensor | None
+        self,
+        detection: Detection,
+        alpha: np.ndarray | None,
+        betas: Tensor | None,
+        correction: LandmarkCorrection | None,
     ) -> Tracking:
         parts = visible_parts(detection)
         view, seen, clothes = self._view(detection), detection, None
         mask = None if alpha is None else SilhouetteTarget(_resized(alpha, detection))
-        if mask is not None and self.correction is not None:
-            detection = self.correction(detection, mask)
-            clothes = Clothes.measured(
-                self.correction.thickness, self.correction.thickness_deviation
-            )
+        if mask is not None and correction is not None:
+            detection = correction(detection, mask)
+            clothes = Clothes.measured(correction.thickness, correction.thickness_deviation)
         outline = mask if self.options.silhouette > 0 else None
         objective = FitObjective(self.body, self.landmarks, detection, view, outline, clothes)
         objective.pose_strength = joint_strength(detection, parts).double()

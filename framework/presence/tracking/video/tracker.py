@@ -189,7 +189,10 @@ class VideoTracker:
         if look.detection is None:
             return None
         try:
-            tracking = self.tracker.fitter(look.detection, look.mask, betas=betas)
+            # Of a chunk's frames some have a mask: corrected ones would differ from the others.
+            tracking = self.tracker.fitter(
+                look.detection, look.mask, betas=betas, corrected=betas is None
+            )
         except InputError:
             return None
         return seen_by_camera(self.body, tracking)
