@@ -1,4 +1,4 @@
-"""Derives how MediaPipe's landmarks deviate on clothed people, and how thick their clothes are."""
+"""Derives how MediaPipe's landmarks deviate on clothed people, from renders of known bodies."""
 
 from __future__ import annotations
 

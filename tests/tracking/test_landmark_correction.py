@@ -7,8 +7,6 @@ import pytest
 import torch
 
 from presence.errors import AssetError
-from presence.tracking.body_facts import outline_vertices
-from presence.tracking.clothes_fitting import clothes_gaps, clothes_thickness
 from presence.tracking.correction_fitting import SeenPerson, fit_correction, mean_errors
 from presence.tracking.detection import POSE, SET_SIZES
 from presence.tracking.evidence import detected_sigmas, keypoint_weights
@@ -43,15 +41,12 @@ def constant(shift=(0.0, 0.0), deviation=0.02):
     table[-1, CORRECTED.index(RIGHT)] = torch.tensor(shift) * torch.tensor([-1.0, 1.0])
     logs = torch.zeros(features + 1, count)
     logs[-1] = np.log(deviation)
-    zeros = torch.zeros(700)
     return LandmarkCorrection(
         torch.zeros(features),
         torch.ones(features),
         table,
         torch.zeros(features + 1, count, 3),
         logs,
-        zeros,
-        zeros + 0.02,
     )
 
 
@@ -152,29 +147,9 @@ def test_a_bias_of_the_detector_is_found_and_taken_away(body, landmarks, person)
     assert errors[1, shoulder] < 4  # nothing was wrong there
 
 
-def test_thickness_is_how_far_the_mask_stands_off(body, person):
-    """A mask that is 2 cm wider than the bare body on all sides."""
-    import cv2
-
-    outline, gaps = outline_vertices(body), []
-    for seed in range(6):
-        seen = person(seed, 0.1 * seed - 0.3)
-        _, depth = seen.camera.project(seen.mesh.vertices)
-        wide = 0.02 * float(seen.camera.K[0, 0] / depth.mean())
-        distance = cv2.distanceTransform((seen.alpha < 0.5).astype(np.uint8), cv2.DIST_L2, 5)
-        target = SilhouetteTarget((distance < wide).astype(np.float32))
-        gaps.append(clothes_gaps(body, seen.mesh, seen.camera, target, outline))
-    seen_points = torch.cat(gaps)[:, 0].long().unique()
-    mean, deviation = clothes_thickness(body, outline, torch.cat(gaps))
-    assert mean[seen_points].mean() == pytest.approx(0.02, abs=0.006)
-    assert (deviation > 0).all()
-
-
-def test_the_bundled_correction_fits_its_body(body, tmp_path):
+def test_the_bundled_correction_is_whole(tmp_path):
     correction = LandmarkCorrection.load("annyx")
     assert correction.shift.shape == (correction.mean.shape[0] + 1, len(CORRECTED), 2)
-    assert correction.thickness.shape == outline_vertices(body).shape
-    assert 0.0 < float(correction.thickness.min()) and float(correction.thickness.max()) < 0.06
     for field in dataclasses.fields(correction):
         assert torch.isfinite(getattr(correction, field.name)).all(), field.name
     assert [partners()[row] for row in partners()] == list(range(len(CORRECTED)))

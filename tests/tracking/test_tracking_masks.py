@@ -115,14 +115,3 @@ def test_contour_points_pair_with_points_that_face_the_same_way():
     assert len(pairs) > 50 and (pairs % 2 == 1).all()
     assert (px[pairs] - target.contour[contour]).norm(dim=-1).max() < 10
     assert (target.contour[contour] - avoid[0]).norm(dim=-1).min() > 20
-
-
-def test_clothes_of_the_expected_thickness_pull_at_nothing():
-    target = SilhouetteTarget(disk(256, (128, 128), 60).astype(np.float32))
-    contour = torch.arange(0, len(target.contour), 10)
-    inwards = target.contour[contour] - 10 * target.normals[contour]  # 10 px within the mask
-    pairs, ones = torch.arange(len(contour)), torch.ones(len(contour), dtype=torch.float64)
-    dressed = target.width_term(inwards, None, pairs, contour, 10 * ones, 2 * ones)
-    bare = target.width_term(inwards, None, pairs, contour, 0 * ones, 2 * ones)
-    assert dressed.residuals.abs().max() < 1e-6
-    assert torch.allclose(bare.residuals, torch.full_like(bare.residuals, -5.0))

@@ -12,8 +12,6 @@ from torch import Tensor
 
 from presence.bodies import Body
 from presence.structures import Camera, ProxyMesh
-from presence.tracking.body_facts import outline_vertices
-from presence.tracking.clothes_fitting import clothes_gaps, clothes_thickness
 from presence.tracking.consistency import consistent
 from presence.tracking.detection import POSE_NAMES, Detection
 from presence.tracking.landmark_clothed import ClothedPerson
@@ -66,33 +64,30 @@ class _Row:
         shift: [2 K 2] m.
         metric: [2 K 3] m.
         inside: [2 K] whether the true landmark is in the picture.
-        gaps: [N 2] outline point and m from the true body to the mask there.
     """
 
     described: Tensor
     shift: Tensor
     metric: Tensor
     inside: Tensor
-    gaps: Tensor
 
 
 def fit_correction(
     body: Body, landmarks: LandmarkMap, people: Iterable[SeenPerson]
 ) -> LandmarkCorrection:
-    """Fits what landmarks are off by, what remains, and how thick clothes are.
+    """Fits what landmarks are off by, and what remains.
 
     Args:
         body: the model that the people are made of.
         landmarks: where the detector's landmarks belong on it.
         people: some hundreds; those without a pose are passed over.
     """
-    outline = outline_vertices(body)
     rows = []
     for person in people:
         detection = consistent(person.detection)
         if "pose" in detection.keypoints and "pose" in detection.world:
             person = dataclasses.replace(person, detection=detection)
-            rows.append(_observe(body, landmarks, person, outline))
+            rows.append(_observe(body, landmarks, person))
     _log.info("%d people with a pose", len(rows))
     described = torch.cat([row.described for row in rows])
     inside = torch.cat([row.inside for row in rows])
@@ -103,19 +98,16 @@ def fit_correction(
     folds = torch.arange(len(rows)).repeat_interleave(2) % _FOLDS
     shift, left = _regress(table, torch.cat([r.shift for r in rows]), inside, _ROBUST, folds)
     metric, _ = _regress(table, torch.cat([r.metric for r in rows]), inside, _ROBUST_METRIC)
-    thickness, spread = clothes_thickness(body, outline, torch.cat([r.gaps for r in rows]))
     return LandmarkCorrection(
         mean,
         scale,
         1e3 * shift.float(),
         1e3 * metric.float(),
         _log_deviation(table, left, inside).float(),
-        thickness.float(),
-        spread.float(),
     )
 
 
-def _observe(body: Body, landmarks: LandmarkMap, person: SeenPerson, outline: Tensor) -> _Row:
+def _observe(body: Body, landmarks: LandmarkMap, person: SeenPerson) -> _Row:
     detection, camera = person.detection, person.camera
     frame, mask = PersonFrame.of(detection), SilhouetteTarget(person.alpha)
     points = landmarks.points(body, "pose", person.mesh)
@@ -130,7 +122,6 @@ def _observe(body: Body, landmarks: LandmarkMap, person: SeenPerson, outline: Te
         _with_mirror(shift, (-1.0, 1.0)),
         _with_mirror(metric[CORRECTED], (-1.0, 1.0, 1.0)),
         torch.stack([inside, inside[partners()]]),
-        clothes_gaps(body, person.mesh, camera, mask, outline),
     )
 
 

@@ -20,7 +20,7 @@ from presence.tracking.evidence import SEEN, joint_strength, visible_parts
 from presence.tracking.initial_pose import initial_pose
 from presence.tracking.landmark_correction import LandmarkCorrection
 from presence.tracking.landmarks import LandmarkMap
-from presence.tracking.objective import Clothes, Emphasis, FitObjective
+from presence.tracking.objective import Emphasis, FitObjective
 from presence.tracking.rig import Active, FitState
 from presence.tracking.silhouette import SilhouetteTarget
 from presence.tracking.solver import minimize
@@ -101,13 +101,12 @@ class BodyFitter:
         correction: LandmarkCorrection | None,
     ) -> Tracking:
         parts = visible_parts(detection)
-        view, seen, clothes = self._view(detection), detection, None
+        view, seen = self._view(detection), detection
         mask = None if alpha is None else SilhouetteTarget(_resized(alpha, detection))
         if mask is not None and correction is not None:
             detection = correction(detection, mask)
-            clothes = Clothes.measured(correction.thickness, correction.thickness_deviation)
         outline = mask if self.options.silhouette > 0 else None
-        objective = FitObjective(self.body, self.landmarks, detection, view, outline, clothes)
+        objective = FitObjective(self.body, self.landmarks, detection, view, outline)
         objective.pose_strength = joint_strength(detection, parts).double()
         objective.shape_known = betas is not None
         state = self._initial_state(objective, detection, betas)

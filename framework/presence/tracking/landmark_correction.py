@@ -40,8 +40,6 @@ class LandmarkCorrection:
             to all.
         metric_shift: [F+1 K 3] mm, of the metric landmarks.
         log_deviation: [F+1 K] logarithm of the deviation that remains, m, along one axis.
-        thickness: [N] m that clothes stand off the body's outline points, in the mean.
-        thickness_deviation: [N] m.
     """
 
     mean: Tensor
@@ -49,8 +47,6 @@ class LandmarkCorrection:
     shift: Tensor
     metric_shift: Tensor
     log_deviation: Tensor
-    thickness: Tensor
-    thickness_deviation: Tensor
 
     def __call__(self, detection: Detection, mask: SilhouetteTarget) -> Detection:
         """Moves the pose landmarks, and says how far they may still be off.

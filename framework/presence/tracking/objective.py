@@ -34,7 +34,6 @@ from presence.tracking.terms import (
 
 _HAND_BONES = tuple((0 if i % 4 == 1 else i - 1, i) for i in range(1, 21))
 _REACH = 0.1  # m, how far clothes may stand off the body
-_INSIDE_SIGMA = 0.012  # m, of body points outside the mask
 _HANGING_SIGMA = 0.3  # rad from straight down of a forearm that is not seen
 _HAIR_RADIUS = 0.2  # m about the head's middle
 
@@ -56,39 +55,6 @@ class Emphasis:
     robust: float = 4.0
 
 
-@dataclasses.dataclass(frozen=True)
-class Clothes:
-    """How far the mask's outline stands off the body.
-
-    Attributes:
-        thickness: [N] m at the points of `outline_vertices`, in the mean.
-        deviation: [N] m.
-        inside: weight of staying inside the mask.
-        width: weight of filling it.
-    """
-
-    thickness: Tensor
-    deviation: Tensor
-    inside: float
-    width: float
-
-    @classmethod
-    def unknown(cls, count: int) -> Clothes:
-        """Expects bare skin, give or take 2 cm.
-
-        Example:
-            >>> float(Clothes.unknown(3).thickness.sum())
-            0.0
-        """
-        bare = torch.zeros(count, dtype=torch.float64)
-        return cls(bare, torch.full_like(bare, 0.02), inside=0.5, width=0.3)
-
-    @classmethod
-    def measured(cls, thickness: Tensor, deviation: Tensor) -> Clothes:
-        """Expects clothes as measured, and listens more to the mask for it."""
-        return cls(thickness.double(), deviation.double(), inside=0.1, width=1.0)
-
-
 class FitObjective:
     """Landmarks, bone directions, mask and priors of one person.
 
@@ -97,8 +63,7 @@ class FitObjective:
         landmarks: where the detector's landmarks lie on it.
         detection: what was detected.
         view: the camera.
-        silhouette: the mask's distances, or None to do without.
-        clothes: how far they stand off; None where it is not known.
+        alpha: the mask's distances, or None to do without.
     """
 
     def __init__(
@@ -108,7 +73,6 @@ class FitObjective:
         detection: Detection,
         view: PinholeView,
         silhouette: SilhouetteTarget | None = None,
-        clothes: Clothes | None = None,
     ) -> None:
         self.view, self.silhouette = view, silhouette
         names = [name for name in LANDMARK_SETS if name in detection.keypoints]
@@ -127,7 +91,6 @@ class FitObjective:
         self.normals = rest_normals(body, landmarks)
         self.body = body
         self.outline_vertices = outline_vertices(body)
-        self.clothes = clothes or Clothes.unknown(len(self.outline_vertices))
         self.outline = FitRig(body, PointRig.of_vertices(body, self.outline_vertices))
         self.head = FitRig(body, PointRig.of_vertices(body, body.vertex_parts["head"][::40]))
         self._set_directions(detection)
@@ -267,13 +230,12 @@ class FitObjective:
         pairs: tuple[Tensor, Tensor],
     ) -> list[Term]:
         px, jacobian, _ = self.view.project(self.outline.evaluate(state, active))
-        factor, clothes = self.emphasis.silhouette, self.clothes
-        thickness, deviation = clothes.thickness / self.metres, clothes.deviation / self.metres
-        inside = silhouette.inside_term(px, jacobian, _INSIDE_SIGMA / self.metres)
-        width = silhouette.width_term(px, jacobian, *pairs, thickness, deviation)
+        factor = self.emphasis.silhouette
+        inside = silhouette.inside_term(px, jacobian, 0.012 / self.metres)
+        width = silhouette.width_term(px, jacobian, *pairs, 0.02 / self.metres)
         return [
-            dataclasses.replace(inside, weights=clothes.inside * factor * inside.weights),
-            dataclasses.replace(width, weights=clothes.width * factor * width.weights),
+            dataclasses.replace(inside, weights=0.5 * factor * inside.weights),
+            dataclasses.replace(width, weights=0.3 * factor * width.weights),
         ]
 
 

@@ -85,32 +85,22 @@ class SilhouetteTarget:
         return Term(residuals, moved, outside.to(px.dtype), 10.0)
 
     def width_term(
-        self,
-        px: Tensor,
-        jacobian: Tensor | None,
-        pairs: Tensor,
-        contour: Tensor,
-        thickness: Tensor,
-        sigma: Tensor,
+        self, px: Tensor, jacobian: Tensor | None, pairs: Tensor, contour: Tensor, sigma: float
     ) -> Term:
-        """Gaps between contour points and the clothes over the body points paired with them.
-
-        Gaps are measured along the contour's normal.
+        """Gaps between contour points and the body points paired with them, along the normal.
 
         Args:
             px: [N 2] projected body points.
             jacobian: [N 2 P] or None.
             pairs: [M] body point of each contour point.
             contour: [M] indices of contour points.
-            thickness: [N] px that clothes usually stand off each body point.
-            sigma: [N] px, its deviation.
+            sigma: px.
         """
-        normals, sigma = self.normals[contour], sigma[pairs, None]  # [M 2] [M 1]
-        gaps = ((px[pairs] - self.contour[contour]) * normals).sum(-1, keepdim=True)
-        gaps = (gaps + thickness[pairs, None]) / sigma
+        normals = self.normals[contour]
+        gaps = ((px[pairs] - self.contour[contour]) * normals).sum(-1, keepdim=True) / sigma
         moved = None
         if jacobian is not None:
-            moved = (normals[:, None, :] @ jacobian[pairs]) / sigma[..., None]
+            moved = (normals[:, None, :] @ jacobian[pairs]) / sigma
         return Term(gaps, moved, torch.ones(len(pairs), dtype=px.dtype), 2.0)
 
     def pair(
