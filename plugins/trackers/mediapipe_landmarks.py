@@ -1,11 +1,16 @@
-"""MediaPipe's single models in the form in which `build_landmarks` runs them on renders."""
+"""MediaPipe in the forms in which landmark maps and their corrections are derived on renders."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from presence.errors import InputError
+from presence.tracking.correction_fitting import Watch
+from presence.tracking.detection import Detection
 from presence.tracking.landmark_building import Detect
+from presence_plugins.trackers.mediapipe_detector import MediaPipeDetector
 from presence_plugins.trackers.mediapipe_models import MediaPipeModels
+from presence_plugins.trackers.mediapipe_segmenter import MediaPipeSegmenter
 
 
 def render_detectors(models: MediaPipeModels | None = None) -> dict[str, Detect]:
@@ -28,3 +33,18 @@ def render_detectors(models: MediaPipeModels | None = None) -> dict[str, Detect]
         "left_hand": lambda image: hand(image, True),
         "right_hand": lambda image: hand(image, False),
     }
+
+
+def watcher(models: MediaPipeModels | None = None) -> Watch:
+    """Returns a function from [H W 3] uint8 to the tracker's detection and mask, or None."""
+    models = models or MediaPipeModels()
+    detector, segmenter = MediaPipeDetector(models), MediaPipeSegmenter(models)
+
+    def watch(image: np.ndarray) -> tuple[Detection, np.ndarray] | None:
+        try:
+            detection = detector(image)
+        except InputError:
+            return None
+        return detection, segmenter(image, detection)
+
+    return watch

@@ -20,10 +20,17 @@ from presence.tracking.windows import Window
 
 @dataclasses.dataclass(frozen=True)
 class FoundFace:
-    """One face: its box in px and the detector's score."""
+    """One face.
+
+    Attributes:
+        window: its box, px.
+        score: the detector's.
+        points: [4 2] px of the person's right and left eye, nose and mouth.
+    """
 
     window: Window
     score: float
+    points: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +72,10 @@ class MediaPipeModels:
         self._built: dict[str, Any] = {}
 
     def faces(self, image: np.ndarray) -> list[FoundFace]:
-        """Finds faces in [H W 3] uint8 with the short- and the full-range model, largest first."""
+        """Finds faces in [H W 3] uint8 with the short- and the full-range model, largest first.
+
+        Of a face that both find, the points are averaged.
+        """
         found: list[FoundFace] = []
         for selection in (0, 1):
             model = self._model(
@@ -79,9 +89,16 @@ class MediaPipeModels:
                 window = Window(
                     box.xmin * width, box.ymin * height, box.width * width, box.height * height
                 )
-                face = FoundFace(window, float(item.score[0]))
-                if all(_distinct(face.window, other.window) for other in found):
+                marks = item.location_data.relative_keypoints[:4]
+                points = np.array([[mark.x * width, mark.y * height] for mark in marks])
+                face = FoundFace(window, float(item.score[0]), points)
+                same = [i for i, o in enumerate(found) if not _distinct(window, o.window)]
+                if not same:
                     found.append(face)
+                elif selection == 1:
+                    other = found[same[0]]
+                    middle = (other.points + points) / 2
+                    found[same[0]] = dataclasses.replace(other, points=middle)
         return sorted(found, key=lambda face: -face.window.area)
 
     def face_mesh(self, image: np.ndarray) -> np.ndarray | None:

@@ -17,6 +17,7 @@ from presence.registry import TRACKERS
 from presence.structures import Portrait, Tracking
 from presence.tracking.detection import Detection
 from presence.tracking.fitting import BodyFitter, FitOptions
+from presence.tracking.landmark_correction import LandmarkCorrection
 from presence.tracking.landmarks import LandmarkMap
 from presence_plugins.trackers.mediapipe_detector import MediaPipeDetector
 from presence_plugins.trackers.mediapipe_models import MediaPipeModels
@@ -68,7 +69,10 @@ class MediaPipeTracker(Tracker):
     @functools.cached_property
     def fitter(self) -> BodyFitter:
         """The fit, set up when it is first needed."""
-        return BodyFitter(self.body, LandmarkMap.load(self._landmarks), self._options)
+        own = self._landmarks == self.body.name  # what is corrected are distances to this map
+        correction = LandmarkCorrection.bundled(self.body.name) if own else None
+        landmarks = LandmarkMap.load(self._landmarks)
+        return BodyFitter(self.body, landmarks, self._options, correction)
 
     def __call__(self, portrait: Portrait) -> Tracking:
         """Tracks one portrait [3 H W].

@@ -42,6 +42,6 @@ class KnownTracker:
     def probability(self, image, detection):
         return np.ones(image.shape[:2], np.float32)
 
-    def __call__(self, detection, alpha, *, betas=None):
+    def __call__(self, detection, alpha, *, betas=None, corrected=True):
         params = self.people[int(detection.notes[0])]
         return Tracking(params if betas is None else params.replace(betas=betas), self.camera)

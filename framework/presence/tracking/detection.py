@@ -60,6 +60,8 @@ class Detection:
         world: set name to [K 3] metres in camera axes (+x right, +y down, +z away), relative to
             a centre of the set's own: directions are usable, positions are not.
         notes: one line a decision that a user should know of.
+        deviations: set name to [K] metres that landmarks may be off along one axis, where it is
+            known for this picture; NaN for landmarks of which it is not.
     """
 
     width: int
@@ -67,6 +69,7 @@ class Detection:
     keypoints: dict[str, Tensor]
     world: dict[str, Tensor] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    deviations: dict[str, Tensor] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Checks the sets.

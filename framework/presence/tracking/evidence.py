@@ -83,15 +83,17 @@ def keypoint_weights(detection: Detection) -> dict[str, Tensor]:
 
 def _pose_weights(detection: Detection) -> Tensor:
     points = detection.keypoints["pose"]
-    weights = ramp(_placed(detection)) * detection.inside(points, 0.02)
+    inside = detection.inside(points, 0.02)
+    weights = ramp(_placed(detection)) * inside
+    measured = "pose" in detection.deviations  # then ears and knuckles are known well enough
     for index, name in enumerate(POSE_NAMES):
         side, bare = name.split("_", 1) if "_" in name else ("", name)
         if "face" in detection.keypoints and (name in FACE_OF_POSE or bare == "ear"):
-            weights[index] = 0.0
+            weights[index] = float(inside[index]) if measured and bare == "ear" else 0.0
         if bare in (*_KNUCKLES, "wrist") and f"{side}_hand" in detection.keypoints:
             weights[index] *= 0.25 if bare == "wrist" else 0.0
         elif bare in _KNUCKLES:
-            weights[index] *= 0.3
+            weights[index] *= 0.6 if measured else 0.3
     return weights
 
 
@@ -137,6 +139,19 @@ def keypoint_sigmas(name: str, spread: Tensor) -> Tensor:
         return (own.square() + (0.5 * spread).square()).sqrt()
     deviation = _FACE_SIGMA if name == "face" else _HAND_SIGMA
     return (deviation**2 + spread.square()).sqrt()
+
+
+def detected_sigmas(detection: Detection, name: str, spread: Tensor) -> Tensor:
+    """Returns a set's standard deviations [K] (m): of this picture where known, else usual ones.
+
+    Args:
+        detection: what was detected.
+        name: landmark set.
+        spread: [K] of the landmark map, metres.
+    """
+    usual = keypoint_sigmas(name, spread)
+    own = detection.deviations.get(name)
+    return usual if own is None else torch.where(own.isnan(), usual, own)
 
 
 def visible_parts(detection: Detection) -> dict[str, float]:

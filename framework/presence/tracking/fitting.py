@@ -18,6 +18,7 @@ from presence.tracking.consistency import consistent
 from presence.tracking.detection import POSE, Detection
 from presence.tracking.evidence import SEEN, joint_strength, visible_parts
 from presence.tracking.initial_pose import initial_pose
+from presence.tracking.landmark_correction import LandmarkCorrection
 from presence.tracking.landmarks import LandmarkMap
 from presence.tracking.objective import Emphasis, FitObjective
 from presence.tracking.rig import Active, FitState
@@ -51,14 +52,21 @@ class BodyFitter:
         body: the model.
         landmarks: where the detector's landmarks lie on it.
         options: settings.
+        correction: of the detector's landmarks on clothed people, used where there is a mask;
+            None to take them as they are.
     """
 
     def __init__(
-        self, body: Body, landmarks: LandmarkMap, options: FitOptions | None = None
+        self,
+        body: Body,
+        landmarks: LandmarkMap,
+        options: FitOptions | None = None,
+        correction: LandmarkCorrection | None = None,
     ) -> None:
         self.body = body
         self.landmarks = landmarks
         self.options = options or FitOptions()
+        self.correction = correction
 
     def __call__(
         self,
@@ -66,6 +74,7 @@ class BodyFitter:
         alpha: np.ndarray | None = None,
         *,
         betas: Tensor | None = None,
+        corrected: bool = True,
     ) -> Tracking:
         """Fits one person.
 
@@ -74,28 +83,36 @@ class BodyFitter:
             alpha: the person's mask [H W] in 0..1, of any size with the picture's shape; None to
                 fit landmarks alone.
             betas: [S] the person's shape where it is known, which then stays.
+            corrected: whether the correction, where there is one, is used.
 
         Raises:
             InputError: too few landmarks are confident to place a body.
         """
         with torch.no_grad(), _one_thread():
-            return self._fit(consistent(detection), alpha, betas)
+            return self._fit(
+                consistent(detection), alpha, betas, self.correction if corrected else None
+            )
 
     def _fit(
-        self, detection: Detection, alpha: np.ndarray | None, betas: Tensor | None
+        self,
+        detection: Detection,
+        alpha: np.ndarray | None,
+        betas: Tensor | None,
+        correction: LandmarkCorrection | None,
     ) -> Tracking:
         parts = visible_parts(detection)
-        view = self._view(detection)
-        outline = None
-        if alpha is not None and self.options.silhouette > 0:
-            outline = SilhouetteTarget(_resized(alpha, detection))
+        view, seen = self._view(detection), detection
+        mask = None if alpha is None else SilhouetteTarget(_resized(alpha, detection))
+        if mask is not None and correction is not None:
+            detection = correction(detection, mask)
+        outline = mask if self.options.silhouette > 0 else None
         objective = FitObjective(self.body, self.landmarks, detection, view, outline)
         objective.pose_strength = joint_strength(detection, parts).double()
         objective.shape_known = betas is not None
         state = self._initial_state(objective, detection, betas)
         for stage in (self._place, self._pose, self._face, self._hands, self._outline, self._all):
             state = stage(objective, state, parts)
-        return self._tracking(state, detection, view, parts)
+        return self._tracking(state, seen, view, parts)
 
     def _view(self, detection: Detection) -> PinholeView:
         focal = focal_from_fov(self.options.fov, max(detection.width, detection.height))
@@ -130,14 +147,14 @@ class BodyFitter:
             active = Active(_joints("neck", "head"))
         else:
             active = Active(_joints("pelvis", "neck", "head"))
-        return self._solve(objective, state, active, Emphasis(sets, robust=20.0))
+        return self._solve(objective, state, active, Emphasis(sets, robust=40.0))
 
     def _pose(self, objective: FitObjective, state: FitState, parts: dict[str, float]) -> FitState:
         if parts["upper"] < SEEN:
             return state
         active = Active(tuple(range(22)), betas=tuple(range(10)))
         sets = {"face": 0.2, "pose": 1.0, "left_hand": 0.2, "right_hand": 0.2}
-        state = self._solve(objective, state, active, Emphasis(sets, directions=4.0, robust=10.0))
+        state = self._solve(objective, state, active, Emphasis(sets, directions=4.0, robust=20.0))
         return self._solve(objective, state, active, Emphasis(sets, directions=1.0))
 
     def _face(self, objective: FitObjective, state: FitState, parts: dict[str, float]) -> FitState:

@@ -31,19 +31,20 @@ class ClothedPerson:
     camera: Camera
 
 
-def clothed_people(body: Body, count: int) -> Iterator[ClothedPerson]:
+def clothed_people(body: Body, count: int, first: int = 0) -> Iterator[ClothedPerson]:
     """Renders procedural people of the training split: half bodies, heads and full bodies.
 
     Args:
         body: the model that they are made of.
         count: how many.
+        first: number of the first of them.
     """
     rasterizer = build_rasterizer("cpu")
     makers = {
         framing: ProceduralPeople(body, rasterizer, framings={framing: 1.0})
         for framing, _, _ in _PICTURES
     }
-    for number in range(count):
+    for number in range(first, first + count):
         framing, height, width = _PICTURES[number % len(_PICTURES)]
         people = makers[framing]
         recipe = people.draw([FIRST_SEED["train"] + number], 1)

@@ -16,7 +16,7 @@ from presence.tracking.body_facts import (
     shape_prior,
 )
 from presence.tracking.detection import LANDMARK_SETS, POSE, SET_SIZES, Detection
-from presence.tracking.evidence import DIRECTIONS, keypoint_sigmas, keypoint_weights
+from presence.tracking.evidence import DIRECTIONS, detected_sigmas, keypoint_weights
 from presence.tracking.landmarks import LandmarkMap, PointRig
 from presence.tracking.relaxed import JOINT, joint_limits, pose_sigma, relaxed_pose
 from presence.tracking.rig import Active, FitRig, FitState, RigPoints
@@ -86,8 +86,8 @@ class FitObjective:
         self.target = torch.cat([detection.keypoints[n][:, :2] for n in names]).double()
         weights = keypoint_weights(detection)
         self.weights = torch.cat([weights[n] for n in names]).double()
-        spreads = [keypoint_sigmas(n, landmarks.sets[n].spread) for n in names]
-        self.sigma = torch.cat(spreads).double()  # m
+        sigmas = [detected_sigmas(detection, n, landmarks.sets[n].spread) for n in names]
+        self.sigma = torch.cat(sigmas).double()  # m
         self.normals = rest_normals(body, landmarks)
         self.body = body
         self.outline_vertices = outline_vertices(body)

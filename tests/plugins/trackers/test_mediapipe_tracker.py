@@ -180,8 +180,8 @@ def test_the_largest_face_that_has_a_body_is_taken():
             return body if face is real else None
 
     body = FoundPose(np.zeros((33, 3)), np.zeros((33, 3)), None)
-    printed = FoundFace(Window(0, 50, 60, 60), 0.6)
-    real = FoundFace(Window(20, 10, 20, 20), 0.8)
+    printed = FoundFace(Window(0, 50, 60, 60), 0.6, np.zeros((4, 2)))
+    real = FoundFace(Window(20, 10, 20, 20), 0.8, np.zeros((4, 2)))
     image = np.zeros((100, 100, 3), np.uint8)
     assert OneBody()._find_person(image, [printed, real]) == (real, body)
     assert OneBody()._find_person(image, [printed]) == (printed, None)
@@ -215,3 +215,78 @@ def test_a_hand_in_the_picture_is_found_though_its_wrist_is_beyond_the_rim():
     assert np.allclose(found["left"].points[0], (3, 285))
     pose.points[POSE["left_wrist"], :2] = -200, 285
     assert MediaPipeDetector(WholeHands())._find_hands(image, pose) == {}
+
+
+def standing_pose(width=100):
+    """A pose with a face of 40 px about (50, 30), seen from the front."""
+    from presence.tracking.detection import POSE
+    from presence_plugins.trackers.mediapipe_models import FoundPose
+
+    points = np.zeros((33, 3))
+    for name, at in {
+        "right_eye": (40, 20), "right_eye_inner": (43, 20), "right_eye_outer": (37, 20),
+        "left_eye": (60, 20), "left_eye_inner": (57, 20), "left_eye_outer": (63, 20),
+        "nose": (50, 30), "mouth_left": (56, 40), "mouth_right": (44, 40),
+        "left_shoulder": (90, 70), "right_shoulder": (10, 70),
+    }.items():  # fmt: skip
+        points[POSE[name], :2] = at
+    return FoundPose(points, np.zeros((33, 3)), None)
+
+
+def found_face(points, size=60):
+    from presence.tracking.windows import Window
+    from presence_plugins.trackers.mediapipe_models import FoundFace
+
+    return FoundFace(Window(20, 0, size, size), 0.9, np.array(points, float))
+
+
+FACE = [(40, 20), (60, 20), (50, 30), (50, 40)]  # right eye, left eye, nose, mouth
+
+
+def test_without_a_mesh_the_face_detector_places_eyes_nose_and_mouth():
+    from presence.tracking.detection import POSE
+    from presence_plugins.trackers.mediapipe_detector import _with_face
+
+    pose, moved = standing_pose(), np.array(FACE) + (5, -2)
+    points = _with_face(pose, found_face(moved)).points
+    for name, at in zip(("right_eye", "left_eye", "nose"), moved):
+        assert np.allclose(points[POSE[name], :2], at)
+    assert np.allclose(points[POSE["left_eye_outer"], :2], (68, 18))
+    assert np.allclose(points[[POSE["mouth_left"], POSE["mouth_right"]], :2].mean(0), moved[3])
+    assert np.allclose(points[POSE["left_shoulder"]], pose.points[POSE["left_shoulder"]])
+
+
+def test_a_small_body_laid_on_a_large_head_is_nobodys():
+    from presence_plugins.trackers.mediapipe_detector import _belongs
+
+    pose = standing_pose()
+    assert _belongs(pose, found_face(FACE))
+    large = (np.array(FACE) - (50, 30)) * 4 + (50, 30)
+    assert not _belongs(pose, found_face(large, size=240))
+    assert not _belongs(pose, found_face(np.array(FACE) + (200, 0), size=10))
+
+
+def test_a_mesh_beside_the_face_is_told_from_one_on_it():
+    from presence_plugins.trackers.mediapipe_detector import _MESH_POINTS, _beside
+
+    mesh = np.random.default_rng(0).uniform((30, 10), (70, 50), (478, 2))
+    mesh[list(_MESH_POINTS)] = FACE
+    assert not _beside(mesh, found_face(np.array(FACE) + (6, 0)))
+    assert _beside(mesh, found_face(np.array(FACE) + (20, 0)))
+    assert not _beside(mesh, None)
+
+
+def test_the_mirrored_pose_is_averaged_in_unless_it_is_another():
+    from presence.tracking.person_frame import PARTNER
+    from presence_plugins.trackers.mediapipe_detector import _averaged
+    from presence_plugins.trackers.mediapipe_models import FoundPose
+
+    pose = standing_pose()
+    turned = pose.points[PARTNER].copy()
+    turned[:, 0] = 100 - turned[:, 0]
+    exact = FoundPose(turned, np.zeros((33, 3)), None)
+    assert np.allclose(_averaged(pose, exact, 100).points, pose.points)
+    aside = FoundPose(turned + (4, 0, 0), np.zeros((33, 3)), None)  # 4 px to the other side
+    assert np.allclose(_averaged(pose, aside, 100).points, pose.points - (2, 0, 0))
+    apart = FoundPose(turned + (60, 0, 0), np.zeros((33, 3)), None)
+    assert _averaged(pose, apart, 100) is pose

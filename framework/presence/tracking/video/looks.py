@@ -86,7 +86,10 @@ class FrameFits:
             return None
         try:
             if look.picture is None:
-                return self.tracker.fitter(look.detection, look.mask, betas=betas)
+                # Of a chunk's frames some have a mask: corrected ones would differ from the others.
+                return self.tracker.fitter(
+                    look.detection, look.mask, betas=betas, corrected=betas is None
+                )
             portrait = self._portrait(look.picture, look)
             return self.tracker.fit(portrait, look.detection, betas=betas)  # type: ignore[attr-defined]
         except InputError:
