@@ -9,7 +9,6 @@ import torch
 
 from presence.errors import InputError
 from presence.tracking.detection import POSE, Detection
-from presence.tracking.person_frame import PARTNER
 from presence.tracking.windows import Window, cut
 from presence_plugins.trackers.mediapipe_models import (
     FoundFace,
@@ -40,8 +39,6 @@ _POSE_POINTS = [
     )
 ]
 _SMALL = 0.45  # size of the pose's face, in sizes of the face, below which it is another's
-_SAME = 0.25  # mean distance, in widths of the shoulders, within which two poses are one
-_UPPER = list(range(POSE["right_shoulder"] + 1))  # head and shoulders
 _HEAD = [POSE[n] for n in ("nose", "left_eye", "right_eye", "left_ear", "right_ear")]
 
 
@@ -153,14 +150,10 @@ class MediaPipeDetector:
         return None
 
     def _pose_in(self, image: np.ndarray, window: Window) -> FoundPose | None:
-        """Looks at the mirrored crop as well: the errors of the two are partly independent."""
         crop = cut(image, window, _WORKING_SIDE)
         pose = self.models.pose(crop)
         if pose is None:
             return None
-        turned = self.models.pose(np.ascontiguousarray(crop[:, ::-1]))
-        if turned is not None:
-            pose = _averaged(pose, turned, crop.shape[1])
         points = pose.points.copy()
         points[:, :2] = _points_to_image(points[:, :2], window, crop)
         return FoundPose(points, pose.world, None)
@@ -331,23 +324,6 @@ def _belongs(pose: FoundPose, face: FoundFace) -> bool:
 
 def _extent(points: np.ndarray) -> float:
     return float(np.linalg.norm(points - points.mean(0)))
-
-
-def _averaged(pose: FoundPose, turned: FoundPose, width: int) -> FoundPose:
-    """Averages a pose with that of the mirrored crop, unless it is of something else.
-
-    Args:
-        pose: of a crop.
-        turned: of the crop mirrored.
-        width: of the crop, px.
-    """
-    points, world = turned.points[PARTNER], turned.world[PARTNER] * (-1.0, 1.0, 1.0)
-    points[:, 0] = width - points[:, 0]
-    shoulders = np.subtract(*pose.points[[POSE["left_shoulder"], POSE["right_shoulder"]], :2])
-    apart = np.linalg.norm(points[_UPPER, :2] - pose.points[_UPPER, :2], axis=-1).mean()
-    if apart > _SAME * np.linalg.norm(shoulders):
-        return pose
-    return FoundPose((points + pose.points) / 2, (world + pose.world) / 2, pose.mask)
 
 
 def _is_large(face: FoundFace, image: np.ndarray) -> bool:

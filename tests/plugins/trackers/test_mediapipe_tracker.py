@@ -274,19 +274,3 @@ def test_a_mesh_beside_the_face_is_told_from_one_on_it():
     assert not _beside(mesh, found_face(np.array(FACE) + (6, 0)))
     assert _beside(mesh, found_face(np.array(FACE) + (20, 0)))
     assert not _beside(mesh, None)
-
-
-def test_the_mirrored_pose_is_averaged_in_unless_it_is_another():
-    from presence.tracking.person_frame import PARTNER
-    from presence_plugins.trackers.mediapipe_detector import _averaged
-    from presence_plugins.trackers.mediapipe_models import FoundPose
-
-    pose = standing_pose()
-    turned = pose.points[PARTNER].copy()
-    turned[:, 0] = 100 - turned[:, 0]
-    exact = FoundPose(turned, np.zeros((33, 3)), None)
-    assert np.allclose(_averaged(pose, exact, 100).points, pose.points)
-    aside = FoundPose(turned + (4, 0, 0), np.zeros((33, 3)), None)  # 4 px to the other side
-    assert np.allclose(_averaged(pose, aside, 100).points, pose.points - (2, 0, 0))
-    apart = FoundPose(turned + (60, 0, 0), np.zeros((33, 3)), None)
-    assert _averaged(pose, apart, 100) is pose
