@@ -121,3 +121,11 @@ def test_backs_of_heads_and_torsos_take_the_front_at_their_height():
     assert found[head & back, 0].mean() > 0.95
     assert found[torso & back & above, 1].mean() > 0.9
     assert found[torso & back & below, 2].mean() > 0.9
+
+    # Something white and as wide as a fruit, held before the chest, leaves little of itself.
+    chest = points - torch.tensor([0.0, float(middle[1]) + 0.15, 0.0])
+    held = front & (chest[:, :2].norm(dim=-1) < 0.05)
+    assert held.sum() > 20
+    with_it = torch.where(held[:, None], torch.ones(3), colours[0])[None]
+    again = NearbyColours(body, surface)(with_it, front[None, :, None].float())[0]
+    assert (again - found)[torso & back].abs().max() < 0.2

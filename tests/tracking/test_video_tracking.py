@@ -35,7 +35,7 @@ def picture_tracker():
             self.body = body
 
         def __call__(self, portrait):
-            raise NotImplementedError
+            raise AssertionError("videos must be refused before anything is tracked")
 
     yield {"type": "PictureTracker"}
     TRACKERS.module_dict.pop("PictureTracker")

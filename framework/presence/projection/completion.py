@@ -41,12 +41,12 @@ def complete_colours(colours: Tensor, seen: Tensor, mirror: Tensor) -> Tensor:
 class NearbyColours(nn.Module):
     """Fills unseen texels from the mirrored one, else from what is seen near them on the body.
 
-    Nearness is measured in the rest pose through space, half across the body (around arms) and a
-    quarter from front to back: a back takes the colour of the chest at its height, hems stay at
-    their height all around, and a sleeve takes nothing of the trousers beside it. Heads ask heads,
-    and the rest of the body itself. Hands ask hands first, then the face about the nose, where
-    neither hair nor beard is, and sleeves only where none of these is seen (as the hand term of
-    Eq. 12 has it).
+    Nearness is measured in the rest pose through space, where steps across the body (around arms)
+    and from front to back count less than those along it: a back takes the colour of all that is
+    seen at its height, so that nothing held before the chest shows on it, and a sleeve takes
+    nothing of the trousers beside it. Heads ask heads, and the rest of the body itself. Hands ask
+    hands first, then the face about the nose, where neither hair nor beard is, and sleeves only
+    where none of these is seen (as the hand term of Eq. 12 has it).
 
     Args:
         body: names each vertex's mirror image.
@@ -69,9 +69,9 @@ class NearbyColours(nn.Module):
         surface: SurfaceMap,
         *,
         cells: int = 64,
-        reach: float = 0.025,
-        across: float = 0.5,
-        depth: float = 0.25,
+        reach: float = 0.06,
+        across: float = 0.4,
+        depth: float = 0.5,
     ) -> None:
         super().__init__()
         with torch.no_grad():
@@ -121,7 +121,7 @@ def _skin(middle: Tensor, face: Tensor) -> Tensor:
 
 
 _NOSE = 0.025  # m
-_FAR = 0.05  # m, in which what is beyond reach fades to 1/e
+_FAR = 0.1  # m, in which what is beyond reach fades to 1/e
 
 
 def _from_mirror(colours: Tensor, seen: Tensor, mirror: Tensor) -> tuple[Tensor, Tensor]:

@@ -103,11 +103,3 @@ class Detection:
         """Tells which points [... 2+] (px) lie in the picture grown by `margin` of its size."""
         x, y = points[..., 0] / self.width, points[..., 1] / self.height
         return (x > -margin) & (x < 1 + margin) & (y > -margin) & (y < 1 + margin)
-
-
-def bounding_box(points: Tensor, min_confidence: float = 0.5) -> Tensor | None:
-    """Returns [4] left, top, right, bottom (px) of the confident points [K 3], or None."""
-    kept = points[points[:, 2] >= min_confidence]
-    if len(kept) == 0:
-        return None
-    return torch.cat([kept[:, :2].amin(0), kept[:, :2].amax(0)])

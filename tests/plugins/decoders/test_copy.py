@@ -3,32 +3,12 @@ import math
 import torch
 
 from presence.models import AvatarModel
-from presence.registry import BODIES
 from presence.structures import Camera, Portrait
-from presence.testing.toy_bodies import SphereBody
-
-if "SphereBody" not in BODIES.module_dict:
-    BODIES.register()(SphereBody)
+from presence.testing.toy_models import ball_config
 
 
 def test_copies_mirrors_and_fills():
-    config = dict(
-        body=dict(type="SphereBody", rings=32, segments=64),
-        map_size=64,
-        rasterizer=dict(type="CPURasterizer"),
-        encoder=dict(
-            type="CompactEncoder",
-            widths=(4, 4, 4),
-            conv_blocks=(0, 0),
-            attention_blocks=0,
-            heads=1,
-            out_channels=4,
-        ),
-        projector=dict(type="DualUVProjector", core_size=16, shell_size=8),
-        decoder=dict(type="CopyDecoder"),
-        renderer=dict(type="CPURenderer"),
-        reconstruction=dict(type="ReconstructionLoss", lpips=0.0),
-    )
+    config = ball_config(dict(type="CopyDecoder"), rings=32)
     model = AvatarModel.from_config(config).eval()
     params = model.body.default_params()
     # From the person's left (+x): the right half is unseen and must mirror the left one.

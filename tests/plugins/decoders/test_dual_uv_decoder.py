@@ -10,12 +10,8 @@ from presence.errors import ConfigError
 from presence.models import AvatarModel
 from presence.models.attribute_heads import AttributeHeads
 from presence.projection import gaps
-from presence.registry import BODIES
 from presence.structures import Camera, Portrait
-from presence.testing.toy_bodies import SphereBody
-
-if "SphereBody" not in BODIES.module_dict:
-    BODIES.register()(SphereBody)
+from presence.testing.toy_models import ball_config
 
 SIZE = 96
 RADIUS = 0.5  # metres, of the ball
@@ -42,32 +38,9 @@ class Said(nn.Module):
 def build(heads=None, **decoder) -> AvatarModel:
     """An untrained model of a ball, the same weights every time, without attention."""
     torch.manual_seed(0)
-    config = dict(
-        body=dict(type="SphereBody", rings=24, segments=48),
-        map_size=64,
-        rasterizer=dict(type="CPURasterizer"),
-        encoder=dict(
-            type="CompactEncoder",
-            widths=(4, 4, 4),
-            conv_blocks=(0, 0),
-            attention_blocks=0,
-            heads=1,
-            out_channels=4,
-        ),
-        projector=dict(type="DualUVProjector", core_size=16, shell_size=8),
-        decoder=dict(
-            type="DualUVDecoder",
-            core_size=16,
-            shell_size=0,
-            width=16,
-            heads=2,
-            blocks=0,
-            hidden=8,
-            **(dict(texel_rgb=True) | decoder),
-        ),
-        renderer=dict(type="CPURenderer"),
-        reconstruction=dict(type="ReconstructionLoss", lpips=0.0),
-    )
+    size = dict(core_size=16, shell_size=0, width=16, heads=2, blocks=0, hidden=8)
+    given = dict(type="DualUVDecoder", **size, **(dict(texel_rgb=True) | decoder))
+    config = ball_config(given, rings=24)
     model = AvatarModel.from_config(config).eval()
     if heads is not None:
         model.decoder.heads = heads
