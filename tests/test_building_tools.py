@@ -1,6 +1,5 @@
 """tools/build_body.py, build_landmarks.py and import_weights.py from the command line."""
 
-import runpy
 import sys
 from pathlib import Path
 
@@ -32,20 +31,12 @@ MODEL = dict(
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """Runs a tool in this process and an empty folder; returns (exit code, stdout, stderr)."""
+def run(tool, monkeypatch, tmp_path):
+    """`tool` in an empty folder."""
     folder = tmp_path / "here"
     folder.mkdir()
     monkeypatch.chdir(folder)
-
-    def call(tool, *arguments):
-        monkeypatch.setattr(sys, "argv", [tool, *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            runpy.run_path(str(TOOLS / f"{tool}.py"), run_name="__main__")
-        captured = capsys.readouterr()
-        return stop.value.code or 0, captured.out, captured.err
-
-    return call
+    return tool
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +51,9 @@ def released(tmp_path_factory):
     return folder, model
 
 
-@pytest.mark.parametrize("tool", sorted(path.stem for path in TOOLS.glob("*.py")))
-def test_every_tool_has_help(run, tool):
-    code, stdout, _ = run(tool, "--help")
+@pytest.mark.parametrize("name", sorted(path.stem for path in TOOLS.glob("*.py")))
+def test_every_tool_has_help(run, name):
+    code, stdout, _ = run(name, "--help")
     assert code == 0 and stdout.startswith("usage: ") and "show this help" in stdout
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import resource
-import runpy
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -38,15 +36,13 @@ def full(monkeypatch):
 
 
 @pytest.fixture
-def tool(monkeypatch, capsys, full):
+def tool(tool, full):
     """Runs a tool with room for files of so many bytes; returns exit code and stderr."""
 
     def run(name, limit, *arguments):
-        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
         full(limit)
-        with pytest.raises(SystemExit) as stop:
-            runpy.run_path(str(TOOLS / f"{name}.py"), run_name="__main__")
-        return stop.value.code or 0, capsys.readouterr().err
+        code, _, said = tool(name, *arguments)
+        return code, said
 
     return run
 

@@ -1,9 +1,6 @@
 """Multi-view folders, on a miniature made by the procedural generator."""
 
-import runpy
 import shutil
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -187,23 +184,16 @@ def test_transparency_is_a_mask(root, tmp_path):
     assert torch.equal(view.portrait.alpha, mask)
 
 
-def test_the_tool_writes_folders_that_can_be_read(tmp_path, monkeypatch, capsys):
-    tool = Path(__file__).resolve().parents[2] / "tools" / "synthesize.py"
+def test_the_tool_writes_folders_that_can_be_read(tmp_path, tool):
     config = tmp_path / "c.py"
     people = dict(type="ProceduralPeopleDataset", num_subjects=3, split="test", size=64)
     splits = dict(test=people, mixed=dict(type="MixedDataset", sources=[people]))
     config.write_text(f"data = {splits!r}\n")
     out = tmp_path / "out"
 
-    def run(*more):
-        arguments = ["synthesize", str(config), "--multiview", "--out", str(out), *more]
-        monkeypatch.setattr(sys, "argv", arguments)
-        with pytest.raises(SystemExit) as stop:
-            runpy.run_path(str(tool), run_name="__main__")
-        return stop.value.code or 0, capsys.readouterr()
-
-    code, said = run("--subjects", "2")
-    assert code == 0 and "wrote 2 people" in said.out
+    given = "synthesize", config, "--multiview", "--out", out
+    code, said, _ = tool(*given, "--subjects", "2")
+    assert code == 0 and "wrote 2 people" in said
     assert len(build(out, size=64)) == 2 * 5
-    code, said = run("--split", "mixed")
-    assert code == 2 and "MixedDataset makes no views of its own" in said.err
+    code, _, said = tool(*given, "--split", "mixed")
+    assert code == 2 and "MixedDataset makes no views of its own" in said

@@ -1,8 +1,5 @@
 """Edits: what was painted arrives, and every Gaussian outside of it keeps its bits."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from conftest import KnownTracker
@@ -161,25 +158,17 @@ def test_regions_grow_and_ignore_compression(scene):
     assert spot.sum() == 25 and spot[98:103, 98:103].all()
 
 
-def test_the_tool(folder, tmp_path, monkeypatch, capsys):
-    import runpy
-
-    tool = Path(__file__).resolve().parents[2] / "tools" / "edit.py"
+def test_the_tool(folder, tmp_path, tool):
     avatar = str(folder / "me" / "avatar.safetensors")
 
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["edit", avatar, *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            runpy.run_path(str(tool), run_name="__main__")
-        return stop.value.code or 0, capsys.readouterr()
-
-    code, said = run("--export-map", tmp_path / "map.png")
-    assert code == 0 and "128 x 128" in said.out
+    code, out, _ = tool("edit", avatar, "--export-map", tmp_path / "map.png")
+    assert code == 0 and "128 x 128" in out
     painted = load_portrait(tmp_path / "map.png").rgb
     painted[:, :40] = 0
     save_png(tmp_path / "painted.png", painted)
-    code, said = run("--map", tmp_path / "painted.png", "--out", tmp_path / "out")
-    assert code == 0 and "Gaussians changed" in said.out
+    edited = "--map", tmp_path / "painted.png", "--out", tmp_path / "out"
+    code, out, _ = tool("edit", avatar, *edited)
+    assert code == 0 and "Gaussians changed" in out
     assert (tmp_path / "out" / "comparison.png").is_file()
-    code, said = run("--map", tmp_path / "none.png", "--out", tmp_path / "other")
-    assert code == 2 and said.err.startswith("error:") and "none.png does not exist" in said.err
+    code, _, err = tool("edit", avatar, "--map", tmp_path / "none.png", "--out", tmp_path / "other")
+    assert code == 2 and err.startswith("error:") and "none.png does not exist" in err

@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -19,20 +18,6 @@ from presence.pipeline import FILES
 from presence.registry import TRACKERS
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
-
-
-@pytest.fixture
-def tool(monkeypatch, capsys):
-    """Runs a tool in this process; returns exit code, stdout and stderr."""
-
-    def run(name: str, *arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            runpy.run_path(str(TOOLS / f"{name}.py"), run_name="__main__")
-        printed = capsys.readouterr()
-        return stop.value.code or 0, printed.out, printed.err
-
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from presence.bodies import load_body
 from presence.projection import NearbyColours, build_surface, complete_colours, mirrored_points
+from presence.projection.queries import part_vertices, points_inside
 from presence.testing.toy_bodies import SphereBody
 
 
@@ -72,18 +74,16 @@ def test_nothing_seen_gives_zeros_and_no_nan(sphere):
     assert torch.equal(found, torch.zeros_like(found))
 
 
-def test_hidden_hands_take_the_faces_colour_not_the_sleeves():
-    from presence.bodies import load_body
-    from presence.projection.queries import part_vertices, points_inside
+def on(body, surface, *parts):
+    """[N] bool, the texels on some parts of the body."""
+    vertices = part_vertices(body.vertex_parts, parts, body.topology.num_vertices)
+    return points_inside(surface.binding, vertices)
 
+
+def test_hidden_hands_take_the_faces_colour_not_the_sleeves():
     body = load_body("annyx")
     surface = build_surface(body, 64)
-    hands, face = (
-        points_inside(
-            surface.binding, part_vertices(body.vertex_parts, parts, body.topology.num_vertices)
-        )
-        for parts in (("left_hand", "right_hand"), ("face",))
-    )
+    hands, face = on(body, surface, "left_hand", "right_hand"), on(body, surface, "face")
     seen = (~hands).float()[None, :, None]
     colours = torch.where(face[:, None], 1.0, 0.0).expand(-1, 3)[None]  # a white face, black else
     found = NearbyColours(body, surface)(colours, seen)[0, hands, 0]
@@ -98,17 +98,9 @@ def test_hidden_hands_take_the_faces_colour_not_the_sleeves():
 
 
 def test_backs_of_heads_and_torsos_take_the_front_at_their_height():
-    from presence.bodies import load_body
-    from presence.projection.queries import part_vertices, points_inside
-
     body = load_body("annyx")
     surface = build_surface(body, 128)
-    head, torso = (
-        points_inside(
-            surface.binding, part_vertices(body.vertex_parts, parts, body.topology.num_vertices)
-        )
-        for parts in (("head", "face"), ("torso",))
-    )
+    head, torso = on(body, surface, "head", "face"), on(body, surface, "torso")
     points = surface.binding.interpolate(body(body.default_params()).rest_vertices)
     middle = points[torso].mean(0)
     front = points[:, 2] > middle[2] + 0.03

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,20 +18,6 @@ from presence.tracking.default import DEFAULT_TRACKER, tracker_config
 from presence.tracking.files import load_tracking
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def tool(monkeypatch, capsys):
-    """Runs a tool in this process; returns exit code, stdout and stderr."""
-
-    def run(name, *arguments):
-        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            runpy.run_path(str(ROOT / "tools" / f"{name}.py"), run_name="__main__")
-        printed = capsys.readouterr()
-        return stop.value.code or 0, printed.out, printed.err
-
-    return run
 
 
 @pytest.fixture
