@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from presence.errors import ConfigError
 from presence.geometry import matrix_to_quaternion
@@ -134,6 +135,60 @@ def test_avatars_of_a_batch_do_not_influence_each_other(hat):
     torch.testing.assert_close(
         together.canonical.means[:1], alone.canonical.means, atol=1e-6, rtol=1e-4
     )
+
+
+DEVICES = [
+    "cpu",
+    pytest.param(
+        "cuda",
+        marks=[
+            pytest.mark.gpu,
+            pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_gradients_of_the_blur_are_its_transpose(device):
+    feedback = GeometryFeedback(build_surface(SphereBody(), 64)).to(device)
+    normal = torch.Generator().manual_seed(0)
+    steps, given, other = (
+        torch.randn(2, len(feedback.surface), 3, generator=normal).to(device) for _ in range(3)
+    )
+    (gradient,) = torch.autograd.grad(
+        (feedback._blurred(steps.requires_grad_()) * given).sum(), steps
+    )
+    found, wanted = (gradient * other).sum(), (feedback._blurred(other) * given).sum()
+    assert abs(wanted) > 1
+    torch.testing.assert_close(found, wanted, atol=1e-2, rtol=1e-4)
+
+
+def test_maps_are_pooled_with_channels_first(hat):
+    """With channels last CUDA's gradients are wrong, which no machine without CUDA can see."""
+    orders = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            if func is torch.ops.aten.avg_pool2d_backward.default:
+                orders.extend(value.is_contiguous() for value in args[:2])
+            return func(*args, **(kwargs or {}))
+
+    with Watch():
+        fitted(hat, steps=1)
+    assert orders == [True] * 4
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_geometry_is_the_same_on_the_gpu(hat):
+    avatar, portrait, mesh, camera, _ = hat
+    given = [value.to("cuda") for value in (avatar, portrait, mesh, camera)]
+    feedback = GeometryFeedback(build_surface(SphereBody(), 128), rate=0.01)
+    here = feedback(*hat).canonical.means - avatar.canonical.means
+    there = feedback.cuda()(*given, build_renderer("auto")).canonical.means.cpu()
+    error = (there - avatar.canonical.means - here).abs().mean()
+    assert error < 0.1 * here.abs().mean()
 
 
 def test_gaussians_beside_the_map_are_refused(hat):

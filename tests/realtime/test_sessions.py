@@ -115,7 +115,9 @@ def test_a_player_leaves_videos_to_a_session_that_lacks_nothing():
     white = torch.ones(3).cuda()
     player = AvatarPlayer(avatar, body)
     assert player._fast and not AvatarPlayer(avatar, body, build_renderer("auto"))._fast
+    kept = avatar.map(torch.clone), far.K.clone()
     found = list(player.frames(params, cameras, white))
+    assert torch.equal(avatar.body.pose, kept[0].body.pose) and torch.equal(far.K, kept[1])
     for picture, pose, camera in zip(found, params, cameras, strict=True):
         wanted = player.draw(pose, camera, white).rgb
         assert picture.shape == wanted.shape

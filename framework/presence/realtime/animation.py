@@ -108,14 +108,14 @@ class AnimationSession:
         """Copies what every frame shares, once for each of the B pictures."""
 
         def many(value: Tensor) -> Tensor:
-            return value.float().expand(self.batch, *value.shape).contiguous()
+            return copied(value, self.batch, *value.shape)
 
         own = avatar.body
         missing = self.poser.body.num_expression - own.expression.shape[-1]
         own = own.replace(expression=torch.nn.functional.pad(own.expression, (0, missing)))
         self._params = own.map(many)
-        self._K = camera.K.float().expand(self.batch, 3, 3).contiguous()
-        self._view = camera.cam_from_world.float().expand(self.batch, 4, 4).contiguous()
+        self._K = copied(camera.K, self.batch, 3, 3)
+        self._view = copied(camera.cam_from_world, self.batch, 4, 4)
         canonical = avatar.canonical
         self._scales, self._opacities = many(canonical.scales), many(canonical.opacities)
         self._colors = many(canonical.colors)
@@ -255,6 +255,11 @@ class AnimationSession:
             backgrounds=self._background[:, None],
         )  # [B 1 H W ...]
         return rgb[:, 0].permute(0, 3, 1, 2), alpha[:, 0].permute(0, 3, 1, 2)
+
+
+def copied(value: Tensor, *shape: int) -> Tensor:
+    """Returns a tensor expanded to `shape`, float32, in memory of its own: frames overwrite it."""
+    return value.float().expand(shape).clone(memory_format=torch.contiguous_format)
 
 
 def _compact(avatar: Avatar) -> Avatar:

@@ -93,7 +93,9 @@ class GeometryFeedback(Feedback):
         """Averages values [B N 3] with those around them on the map, twice."""
         surface, side = self.surface, self.blur
         inside = surface.to_map(torch.ones_like(values[:1, :, :1]))  # [1 1 S S]
-        maps = surface.to_map(values)
+        # Channels first in memory: with channels last, CUDA's gradient of padded pooling belongs to
+        # other texels (torch 2.11; pytorch/pytorch#188344).
+        maps = surface.to_map(values).contiguous()
         shares = F.avg_pool2d(inside, side, 1, side // 2).clamp_min(1e-6)
         for _ in range(2):
             maps = F.avg_pool2d(maps, side, 1, side // 2) / shares * inside
