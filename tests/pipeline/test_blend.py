@@ -5,7 +5,7 @@ import os
 
 import pytest
 import torch
-from conftest import KnownTracker
+from known_person import KnownTracker
 
 from presence.errors import InputError
 from presence.io.avatar import load_avatar

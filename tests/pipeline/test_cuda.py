@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from conftest import KnownTracker
+from known_person import KnownTracker
 
 from presence.io.avatar import load_avatar
 from presence.io.images import load_portrait, save_png

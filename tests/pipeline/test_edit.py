@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import KnownTracker
+from known_person import KnownTracker
 
 from presence.errors import InputError
 from presence.io.avatar import load_avatar, save_avatar

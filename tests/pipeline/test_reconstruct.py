@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import KnownTracker
+from known_person import KnownTracker
 
 from presence.errors import InputError
 from presence.io.avatar import load_avatar

@@ -4,7 +4,7 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
-from conftest import KnownTracker
+from known_person import KnownTracker
 
 from presence.errors import InputError
 from presence.geometry import axis_angle_to_matrix, matrix_to_axis_angle

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import MODEL, KnownTracker
+from known_person import MODEL, KnownTracker
 from PIL import Image
 from safetensors.torch import save_file
 
