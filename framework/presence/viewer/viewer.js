@@ -44,7 +44,10 @@ function sortByDepth(rows, forward, order) {
   }
   const scale = (BUCKETS - 1) / Math.max(far - near, 1e-9);
   const starts = new Uint32Array(BUCKETS + 1), buckets = new Uint16Array(count);
-  for (let i = 0; i < count; i++) starts[(buckets[i] = (far - depths[i]) * scale) + 1]++;
+  for (let i = 0; i < count; i++) {
+    buckets[i] = (far - depths[i]) * scale;
+    starts[buckets[i] + 1]++;
+  }
   for (let b = 0; b < BUCKETS; b++) starts[b + 1] += starts[b];
   for (let i = 0; i < count; i++) order[starts[buckets[i]]++] = i;
 }
