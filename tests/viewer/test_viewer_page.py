@@ -148,9 +148,10 @@ def screenshot(page: str, code: str, folder) -> np.ndarray:
     path.write_text(page.replace("</body>", probe))
     command = [CHROMIUM, *HEADLESS, f"--user-data-dir={folder / 'profile'}", f"file://{path}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    found = re.search(r"data:image/png;base64,([A-Za-z0-9+/=]+)<", done.stdout)
-    if found is None:
-        pytest.skip(f"Chromium cannot draw here: {done.stdout[-300:]}")
+    found = re.search(r"data:image/png;base64,([A-Za-z0-9+/=]+)", done.stdout)
+    if "cannot show the avatar: this browser" in done.stdout:
+        pytest.skip("this Chromium does not offer WebGL 2")
+    assert found, done.stdout[-500:] + done.stderr[-500:]
     picture = Image.open(io.BytesIO(base64.b64decode(found[1]))).convert("RGBA")
     return np.asarray(picture).astype(np.float64) / 255
 
@@ -164,4 +165,5 @@ def test_the_page_draws_what_our_renderer_draws(page, shot, degrees, tmp_path):
     over_white = drawn[..., :3] * drawn[..., 3:] + 1 - drawn[..., 3:]
     seen = orbit(camera(), shot.target, -degrees).resized(480, 400)
     ours = build_renderer("cpu")(ball(), seen, torch.ones(3)).rgb.permute(1, 2, 0).numpy()
-    assert -10 * np.log10(np.mean((over_white - ours) ** 2)) > 40
+    psnr = -10 * np.log10(np.mean((over_white - ours) ** 2))
+    assert psnr > 45, psnr

@@ -1,4 +1,4 @@
-"""Gaussians in the two layouts that other programs read: PLY as in 3D Gaussian splatting, and splat.
+"""Gaussians in two layouts of other programs: PLY as in 3D Gaussian splatting, and splat.
 
 PLY is the layout of Kerbl et al., "3D Gaussian Splatting" (2023), with colours as spherical
 harmonics of degree 0; splat is the 32 bytes a Gaussian that viewers on web pages load. Both hold
