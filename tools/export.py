@@ -29,6 +29,10 @@ def main() -> int:
         "(default: %(default)s)",
     )
     parser.add_argument(
+        "--motion",
+        help="of the page: what it plays: talk, walk, wave, or what tools/animate.py takes",
+    )
+    parser.add_argument(
         "--background",
         default="white",
         help="of the page: #rrggbb, white, black, grey or green (default: %(default)s)",
@@ -44,6 +48,7 @@ def main() -> int:
         format=arguments.format,
         pose=arguments.pose,
         axes=arguments.axes,
+        motion=arguments.motion,
         background=arguments.background,
         body=arguments.body,
     )

@@ -15,6 +15,10 @@ def main() -> int:
         "--pose", default="portrait", help="portrait, or rest: the T-pose (default: %(default)s)"
     )
     parser.add_argument(
+        "--motion",
+        help="what it plays: talk, walk, wave, or what tools/animate.py takes",
+    )
+    parser.add_argument(
         "--background",
         default="white",
         help="#rrggbb, white, black, grey or green (default: %(default)s)",
@@ -32,6 +36,7 @@ def main() -> int:
     page, count = avatar_page(
         arguments.avatar,
         pose=arguments.pose,
+        motion=arguments.motion,
         background=arguments.background,
         body=arguments.body,
     )

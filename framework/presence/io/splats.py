@@ -77,9 +77,7 @@ def splat_rows(gaussians: Gaussians) -> np.ndarray:
     So a viewer that has read a part of the file shows what matters most. Colours and opacities are
     rounded to 1/255, components of rotations to 1/128.
     """
-    g = _on_cpu(gaussians)
-    weight = g.scales.double().prod(-1) * g.opacities.double()
-    order = torch.argsort(weight, descending=True, stable=True)
+    g, order = _on_cpu(gaussians), splat_order(gaussians)
     g = g.map(lambda value: value[order])
     rows = np.empty(len(order), SPLAT_ROW)
     rows["position"], rows["scale"] = g.means.numpy(), g.scales.numpy()
@@ -87,6 +85,13 @@ def splat_rows(gaussians: Gaussians) -> np.ndarray:
     rows["rgba"] = (rgba.clamp(0, 1) * 255).round().byte().numpy()
     rows["rotation"] = _rotation_bytes(g.quaternions).numpy()
     return rows
+
+
+def splat_order(gaussians: Gaussians) -> torch.Tensor:
+    """Returns the indices [N] of Gaussians in the order of `splat_rows`."""
+    weight = gaussians.scales.detach().cpu().double().prod(-1)
+    weight = weight * gaussians.opacities.detach().cpu().double()
+    return torch.argsort(weight, descending=True, stable=True)
 
 
 def _rotation_bytes(quaternions: torch.Tensor) -> torch.Tensor:

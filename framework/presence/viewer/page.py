@@ -10,11 +10,13 @@ import json
 import math
 import re
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from presence.io.splats import splat_rows
 from presence.structures import Camera, Gaussians
+from presence.viewer.moving import MovingGaussians
 
 FRONT_FOV = 20.0
 """Degrees of the view from the front, as of the portraits' cameras."""
@@ -64,26 +66,39 @@ def front_shot(gaussians: Gaussians) -> Shot:
 
 
 def build_page(
-    gaussians: Gaussians, shot: Shot, *, background: str = "#ffffff", title: str = "Avatar"
+    gaussians: Gaussians | MovingGaussians,
+    shot: Shot,
+    *,
+    background: str = "#ffffff",
+    title: str = "Avatar",
 ) -> str:
     """Returns a page that draws Gaussians and lets people turn them.
 
     Args:
-        gaussians: no batch axis; +y up.
+        gaussians: no batch axis; +y up. Moving ones are played.
         shot: the first view.
         background: colour behind them, `#rrggbb`.
         title: the page's name.
     """
+    moving = gaussians if isinstance(gaussians, MovingGaussians) else None
+    rows = splat_rows(gaussians.canonical if moving else gaussians)
+    scene = {**_scene(shot), "count": len(rows), "motion": moving.facts() if moving else None}
     parts = {
         "title": html.escape(title),
         "background": html.escape(background),
-        "scene": json.dumps(_scene(shot)),
+        "scene": json.dumps(scene),
         "vertex": _source("splat.vert"),
         "fragment": _source("splat.frag"),
-        "rows": base64.b64encode(splat_rows(gaussians).tobytes()).decode("ascii"),
-        "script": _source("viewer.js"),
+        "rows": _base64(rows),
+        "binding": _base64(moving.binding_words()) if moving else "",
+        "frames": _base64(moving.frame_values()) if moving else "",
+        "script": _source("motion.js") + _source("viewer.js"),
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _source("page.html"))
+
+
+def _base64(values: np.ndarray) -> str:
+    return base64.b64encode(values.tobytes()).decode("ascii")
 
 
 def _scene(shot: Shot) -> dict[str, object]:

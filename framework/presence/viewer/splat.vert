@@ -32,13 +32,47 @@ mat3 matrixOf(vec4 q) {  // (w, x, y, z)
     2.0 * (x * z + w * y), 2.0 * (y * z - w * x), 1.0 - 2.0 * (x * x + y * y));
 }
 
+#ifdef MOVING
+uniform highp usampler2D binding;   // a texel a Gaussian: vertices, weights, whether it turns
+uniform highp sampler2D vertices;   // two texels a vertex: position (metres), rotation (w, x, y, z)
+
+vec4 product(vec4 a, vec4 b) {
+  return vec4(a.x * b.x - dot(a.yzw, b.yzw), a.x * b.yzw + b.x * a.yzw + cross(a.yzw, b.yzw));
+}
+
+// Carries a Gaussian from its surface point's axes to the posed body, as `Avatar.pose` does.
+void ride(inout vec3 mean, inout vec4 turn) {
+  int texel = int(id), width = textureSize(binding, 0).x, across = textureSize(vertices, 0).x;
+  uvec3 word = texelFetch(binding, ivec2(texel % width, texel / width), 0).xyz;
+  uint corners[3] = uint[](word.x & 65535u, word.x >> 16, word.y & 65535u);
+  vec2 share = vec2(word.y >> 16, word.z & 65535u) / 65535.0;
+  float weights[3] = float[](share.x, share.y, 1.0 - share.x - share.y);
+  vec3 point = vec3(0.0);
+  vec4 blend = vec4(0.0), one = vec4(0.0);
+  for (int i = 0; i < 3; i++) {
+    int at = int(corners[i]) * 2;
+    point += weights[i] * texelFetch(vertices, ivec2(at % across, at / across), 0).xyz;
+    vec4 q = texelFetch(vertices, ivec2(at % across + 1, at / across), 0);
+    if (i == 0) one = q;  // q and -q are one rotation: all go to the first one's side
+    blend += dot(q, one) < 0.0 ? -weights[i] * q : weights[i] * q;
+  }
+  blend = normalize(blend);
+  mean = point + matrixOf(blend) * mean;
+  if (word.z < 65536u) turn = product(blend, normalize(turn));
+}
+#endif
+
 void main() {
   int texel = int(id) * 2, width = textureSize(rows, 0).x;
   uvec4 first = texelFetch(rows, ivec2(texel % width, texel / width), 0);
   uvec4 second = texelFetch(rows, ivec2(texel % width + 1, texel / width), 0);
   vec3 mean = uintBitsToFloat(first.xyz);
   vec3 scale = vec3(uintBitsToFloat(first.w), uintBitsToFloat(second.xy));
+  vec4 turn = bytes(second.w) - 128.0;
   colour = bytes(second.z) / 255.0;
+#ifdef MOVING
+  ride(mean, turn);
+#endif
   gl_Position = vec4(0.0, 0.0, 2.0, 1.0);  // outside, until it is known to be seen
 
   vec3 p = rotation * mean + translation;
@@ -47,7 +81,7 @@ void main() {
   // The Jacobian of the projection, where the view ends no more than 0.3 of its half beyond it.
   vec2 margin = 0.15 * size / focal;
   vec2 slope = clamp(p.xy / p.z, -centre / focal - margin, (size - centre) / focal + margin);
-  mat3 axes = rotation * matrixOf(bytes(second.w) - 128.0);
+  mat3 axes = rotation * matrixOf(turn);
   axes = mat3(axes[0] * scale.x, axes[1] * scale.y, axes[2] * scale.z);
   vec3 rowX = vec3(focal.x / p.z, 0.0, -focal.x / p.z * slope.x) * axes;
   vec3 rowY = vec3(0.0, focal.y / p.z, -focal.y / p.z * slope.y) * axes;

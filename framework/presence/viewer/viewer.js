@@ -23,39 +23,47 @@ const aboutY = (a) => [Math.cos(a), 0, Math.sin(a), 0, 1, 0, -Math.sin(a), 0, Ma
 
 // ---- The rows ----
 
-function readRows() {
-  const binary = atob(text("rows").trim());
-  const padded = Math.ceil(binary.length / (16 * TEXTURE_WIDTH)) * 16 * TEXTURE_WIDTH;
-  const bytes = new Uint8Array(padded);
+// The bytes of a block of the page, padded with zeros to a multiple.
+function decode(name, multiple) {
+  const binary = atob(text(name).trim());
+  const bytes = new Uint8Array(Math.ceil(binary.length / multiple) * multiple);
   for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
-  return { words: new Uint32Array(bytes.buffer), floats: new Float32Array(bytes.buffer),
-    count: binary.length / (4 * ROW) };
+  return bytes.buffer;
+}
+
+function readRows() {
+  const buffer = decode("rows", 16 * TEXTURE_WIDTH);
+  return { words: new Uint32Array(buffer), floats: new Float32Array(buffer), count: scene.count };
+}
+
+function standingDepths({ floats, count }, [x, y, z], depths) {
+  for (let i = 0, at = 0; i < count; i++, at += ROW) {
+    depths[i] = x * floats[at] + y * floats[at + 1] + z * floats[at + 2];
+  }
 }
 
 // Fills `order` with the Gaussians from the most distant to the nearest: a counting sort.
-function sortByDepth(rows, forward, order) {
-  const { floats, count } = rows, depths = new Float32Array(count);
+function sortByDepth(depths, order) {
   let near = Infinity, far = -Infinity;
-  for (let i = 0, at = 0; i < count; i++, at += ROW) {
-    const depth = forward[0] * floats[at] + forward[1] * floats[at + 1] + forward[2] * floats[at + 2];
-    depths[i] = depth;
-    near = Math.min(near, depth);
-    far = Math.max(far, depth);
+  for (const depth of depths) {
+    if (depth < near) near = depth;
+    if (depth > far) far = depth;
   }
   const scale = (BUCKETS - 1) / Math.max(far - near, 1e-9);
-  const starts = new Uint32Array(BUCKETS + 1), buckets = new Uint16Array(count);
-  for (let i = 0; i < count; i++) {
+  const starts = new Uint32Array(BUCKETS + 1), buckets = new Uint16Array(depths.length);
+  for (let i = 0; i < depths.length; i++) {
     buckets[i] = (far - depths[i]) * scale;
     starts[buckets[i] + 1]++;
   }
   for (let b = 0; b < BUCKETS; b++) starts[b + 1] += starts[b];
-  for (let i = 0; i < count; i++) order[starts[buckets[i]]++] = i;
+  for (let i = 0; i < depths.length; i++) order[starts[buckets[i]]++] = i;
 }
 
 // ---- The view: the first camera, turned and moved about the target ----
 
 const start = { yaw: 0, pitch: 0, closer: 1, right: 0, down: 0 };
 let view = { ...start };
+let moment = 0; // of a motion, in frames
 
 // The camera of a picture of `width` x `height` pixels, which shows all of the first view.
 function cameraOf(width, height) {
@@ -85,9 +93,10 @@ function compile(gl, kind, source) {
   return shader;
 }
 
-function makeProgram(gl) {
-  const program = gl.createProgram();
-  gl.attachShader(program, compile(gl, gl.VERTEX_SHADER, text("vertex")));
+function makeProgram(gl, moving) {
+  const program = gl.createProgram(), define = moving ? "\n#define MOVING\n" : "\n";
+  const vertex = text("vertex").trim().replace("\n", define); // after the line with the version
+  gl.attachShader(program, compile(gl, gl.VERTEX_SHADER, vertex));
   gl.attachShader(program, compile(gl, gl.FRAGMENT_SHADER, text("fragment")));
   gl.linkProgram(program);
   if (!gl.getProgramParameter(program, gl.LINK_STATUS)) {
@@ -98,14 +107,21 @@ function makeProgram(gl) {
   return program;
 }
 
-function uploadRows(gl, rows) {
+// Makes a texture for texelFetch; it stays bound to its unit.
+function makeTexture(gl, unit, place, [inside, format, type], channels, values) {
+  gl.activeTexture(gl.TEXTURE0 + unit);
   gl.bindTexture(gl.TEXTURE_2D, gl.createTexture());
   for (const name of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER]) {
     gl.texParameteri(gl.TEXTURE_2D, name, gl.NEAREST);
   }
-  const height = rows.words.length / (4 * TEXTURE_WIDTH);
-  gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA32UI, TEXTURE_WIDTH, height, 0, gl.RGBA_INTEGER,
-    gl.UNSIGNED_INT, rows.words);
+  gl.uniform1i(place, unit);
+  const fill = () => {
+    gl.activeTexture(gl.TEXTURE0 + unit);
+    gl.texImage2D(gl.TEXTURE_2D, 0, inside, TEXTURE_WIDTH,
+      values.length / (channels * TEXTURE_WIDTH), 0, format, type, values);
+  };
+  fill();
+  return fill;
 }
 
 function bindAttributes(gl, program, order) {
@@ -121,26 +137,44 @@ function bindAttributes(gl, program, order) {
   gl.vertexAttribDivisor(id, 1);
 }
 
-function makeDraw() {
+function fitCanvas() {
+  const density = window.devicePixelRatio || 1;
+  const width = Math.max(1, Math.round(canvas.clientWidth * density));
+  const height = Math.max(1, Math.round(canvas.clientHeight * density));
+  if (canvas.width !== width) canvas.width = width;
+  if (canvas.height !== height) canvas.height = height;
+  return [width, height];
+}
+
+function makeDraw(motion) {
   const gl = canvas.getContext("webgl2", { antialias: false, depth: false });
   if (!gl) throw new Error("this browser does not offer WebGL 2");
-  const rows = readRows(), order = new Uint32Array(rows.count), program = makeProgram(gl);
-  const place = (name) => gl.getUniformLocation(program, name);
-  uploadRows(gl, rows);
+  const program = makeProgram(gl, motion), place = (name) => gl.getUniformLocation(program, name);
+  const rows = readRows(), depths = new Float32Array(rows.count);
+  const order = new Uint32Array(rows.count);
+  const four = [gl.RGBA32UI, gl.RGBA_INTEGER, gl.UNSIGNED_INT];
+  const three = [gl.RGB32UI, gl.RGB_INTEGER, gl.UNSIGNED_INT];
+  makeTexture(gl, 0, place("rows"), four, 4, rows.words);
+  if (motion) makeTexture(gl, 1, place("binding"), three, 3, motion.binding);
+  const uploadVertices = motion && makeTexture(
+    gl, 2, place("vertices"), [gl.RGBA32F, gl.RGBA, gl.FLOAT], 4, motion.posed);
   bindAttributes(gl, program, order);
   gl.enable(gl.BLEND);
   gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA); // colours come multiplied by alpha
-  let sorted = null;
+  let posed = null, sorted = null; // for which moment and direction
 
   return () => {
-    const density = window.devicePixelRatio || 1;
-    const width = Math.max(1, Math.round(canvas.clientWidth * density));
-    const height = Math.max(1, Math.round(canvas.clientHeight * density));
-    if (canvas.width !== width) canvas.width = width;
-    if (canvas.height !== height) canvas.height = height;
-    const camera = cameraOf(width, height), forward = camera.rotation.slice(6);
+    const [width, height] = fitCanvas(), camera = cameraOf(width, height);
+    const forward = camera.rotation.slice(6);
+    if (motion && posed !== moment) {
+      poseVertices(motion, moment);
+      uploadVertices();
+      [posed, sorted] = [moment, null];
+    }
     if (String(forward) !== sorted) {
-      sortByDepth(rows, forward, order);
+      if (motion) ridingDepths(motion, rows, forward, depths);
+      else standingDepths(rows, forward, depths);
+      sortByDepth(depths, order);
       gl.bufferSubData(gl.ARRAY_BUFFER, 0, order);
       sorted = String(forward);
     }
@@ -208,7 +242,7 @@ function listen(refresh) {
 }
 
 try {
-  const draw = makeDraw();
+  const motion = scene.motion && readMotion(scene.motion), draw = makeDraw(motion);
   let waiting = false; // at most one drawing for each frame of the screen
   const refresh = () => {
     if (waiting) return;
@@ -217,6 +251,7 @@ try {
   };
   listen(refresh);
   draw();
+  if (motion) listenToPlayer(motion, refresh);
 } catch (error) {
   document.getElementById("says").textContent = `cannot show the avatar: ${error.message}`;
 }
