@@ -34,10 +34,10 @@ POSES: tuple[str, ...] = get_args(Pose)
 """The poses of an export; see `posed_gaussians`."""
 AXES: tuple[str, ...] = get_args(Axes)
 """The axes of an export; see `turn_axes`."""
-MOTION_FPS = 12.0
+MOTION_FPS = 24.0
 """Frames of a motion that a page holds for each second; it shows what lies between them too."""
-MAX_FRAMES = 120
-"""Frames that a page holds at most: 0.23 MB each for AnnyX."""
+MAX_FRAMES = 240
+"""Frames that a page holds at most."""
 
 
 @dataclass(frozen=True)

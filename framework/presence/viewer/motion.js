@@ -3,9 +3,18 @@
 
 const VALUES = 7; // of a vertex in a frame: position, then rotation (w, x, y, z), as 16 bits each
 
-function readMotion(facts) {
+// The values of all frames, of which the page holds the differences, compressed.
+async function readFrames(size) {
+  const packed = new Blob([decode("frames", 1)]).stream();
+  const stream = packed.pipeThrough(new DecompressionStream("deflate"));
+  const frames = new Uint16Array(await new Response(stream).arrayBuffer());
+  for (let i = size; i < frames.length; i++) frames[i] += frames[i - size];
+  return frames;
+}
+
+async function readMotion(facts) {
   const count = facts.vertices, texels = Math.ceil(2 * count / TEXTURE_WIDTH) * TEXTURE_WIDTH;
-  return { ...facts, frames: new Uint16Array(decode("frames", 2)),
+  return { ...facts, frames: await readFrames(count * VALUES),
     binding: new Uint32Array(decode("binding", 12 * TEXTURE_WIDTH)),
     posed: new Float32Array(4 * texels), // two texels a vertex, as in splat.vert
     facing: new Float32Array(4 * count) };

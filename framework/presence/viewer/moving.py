@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import zlib
 from collections.abc import Iterable
 
 import numpy as np
@@ -74,7 +75,7 @@ class MovingGaussians:
         )
 
     def facts(self) -> dict[str, object]:
-        """What motion.js needs to read `frame_values`."""
+        """What motion.js needs to read the frames."""
         low, high = self._bounds()
         return {
             "length": self.positions.shape[0],
@@ -83,6 +84,15 @@ class MovingGaussians:
             "low": low.tolist(),
             "high": high.tolist(),
         }
+
+    def packed_frames(self) -> bytes:
+        """Returns `frame_values`, each less the frame before it (modulo 2^16), by zlib.
+
+        Most of a body rests while an arm waves, so this is a third of the size.
+        """
+        values = self.frame_values()
+        values[1:] -= values[:-1].copy()
+        return zlib.compress(values.tobytes(), 6)
 
     def frame_values(self) -> np.ndarray:
         """Returns [T V 7] uint16: positions between their bounds, quaternions between -1 and 1."""

@@ -10,7 +10,6 @@ import json
 import math
 import re
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -89,16 +88,16 @@ def build_page(
         "scene": json.dumps(scene),
         "vertex": _source("splat.vert"),
         "fragment": _source("splat.frag"),
-        "rows": _base64(rows),
-        "binding": _base64(moving.binding_words()) if moving else "",
-        "frames": _base64(moving.frame_values()) if moving else "",
+        "rows": _base64(rows.tobytes()),
+        "binding": _base64(moving.binding_words().tobytes()) if moving else "",
+        "frames": _base64(moving.packed_frames()) if moving else "",
         "script": _source("motion.js") + _source("viewer.js"),
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _source("page.html"))
 
 
-def _base64(values: np.ndarray) -> str:
-    return base64.b64encode(values.tobytes()).decode("ascii")
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
 
 
 def _scene(shot: Shot) -> dict[str, object]:

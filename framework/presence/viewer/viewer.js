@@ -241,8 +241,8 @@ function listen(refresh) {
   window.addEventListener("resize", refresh);
 }
 
-try {
-  const motion = scene.motion && readMotion(scene.motion), draw = makeDraw(motion);
+async function main() {
+  const motion = scene.motion && await readMotion(scene.motion), draw = makeDraw(motion);
   let waiting = false; // at most one drawing for each frame of the screen
   const refresh = () => {
     if (waiting) return;
@@ -252,6 +252,8 @@ try {
   listen(refresh);
   draw();
   if (motion) listenToPlayer(motion, refresh);
-} catch (error) {
-  document.getElementById("says").textContent = `cannot show the avatar: ${error.message}`;
 }
+
+main().catch((error) => {
+  document.getElementById("says").textContent = `cannot show the avatar: ${error.message}`;
+});
