@@ -2,9 +2,11 @@
 
 import base64
 import http.client
+import json
 import re
 import struct
 import threading
+import zlib
 
 import numpy as np
 import pytest
@@ -15,6 +17,8 @@ from presence.errors import InputError
 from presence.geometry import quaternion_to_matrix
 from presence.io.avatar import load_avatar
 from presence.io.images import save_png
+from presence.io.motion import save_motion
+from presence.motion import Motion, builtin_motion, retarget
 from presence.pipeline import Reconstructor
 from presence.pipeline.exporting import export_avatar, posed_gaussians, turn_axes
 from presence.viewer.server import make_server
@@ -96,6 +100,26 @@ def test_splat_and_page_hold_the_same_rows(avatar_file, tool, tmp_path):
     assert np.mean(volumes[: len(volumes) // 2]) > np.mean(volumes[len(volumes) // 2 :])
 
 
+def test_a_page_can_play_a_motion(avatar_file, body, tool, tmp_path):
+    code, said, err = tool("export", avatar_file, "--motion", "talk", "--out", tmp_path / "a.html")
+    assert code == 0 and "as html" in said, err
+    page = (tmp_path / "a.html").read_text()
+    blocks = dict(re.findall(r'id="(\w+)">([^<]*)</script>', page))
+    facts = json.loads(blocks["scene"])
+    clip, (avatar, _) = builtin_motion("talk"), load_avatar(avatar_file)
+    vertices = len(avatar.binding.vertex_ids.unique())
+    assert (facts["motion"]["length"], facts["motion"]["vertices"]) == (len(clip), vertices)
+    assert facts["motion"]["fps"] == 24
+    values = zlib.decompress(base64.b64decode(blocks["frames"]))
+    assert len(values) == len(clip) * vertices * 7 * 2
+    assert len(base64.b64decode(blocks["binding"])) == 12 * len(avatar.canonical.means)
+    first = np.frombuffer(values, "<u2").reshape(len(clip), vertices, 7)[0, :, :3] / 65535
+    low, high = (np.array(facts["motion"][name]) for name in ("low", "high"))
+    start = retarget(clip, avatar.body, body.expression_names)[0]
+    used = body(start).vertices[avatar.binding.vertex_ids.unique()]
+    np.testing.assert_allclose(low + first * (high - low), used, atol=3e-5)
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -106,13 +130,22 @@ def test_splat_and_page_hold_the_same_rows(avatar_file, tool, tmp_path):
         (["{avatar}", "--pose", "rset", "--out", "{out}/a.ply"], "Did you mean `rest`?"),
         (["{avatar}", "--axes", "z-up", "--out", "{out}/a.ply"], "unknown axes `z-up`"),
         (["{avatar}", "--axes", "y-down", "--out", "{out}/a.html"], "axes are for ply and splat"),
+        (["{avatar}", "--motion", "wave", "--out", "{out}/a.ply"], "a motion is for html"),
+        (["{avatar}", "--motion", "wavy", "--out", "{out}/a.html"], "Did you mean `wave`?"),
+        (
+            ["{avatar}", "--motion", "wave", "--pose", "rest", "--out", "{out}/a.html"],
+            "starts from the portrait's pose",
+        ),
+        (["{avatar}", "--motion", "{folder}/long.npz", "--out", "{out}/a.html"], "holds 10 s"),
         (["{avatar}", "--background", "pink", "--out", "{out}/a.html"], "unknown colour `pink`"),
         (["{avatar}", "--format", "ply", "--out", "{out}"], "is a folder"),
         (["{avatar}", "--out", "{folder}/me.png/a.ply"], "a file is in the way"),
         (["{avatar}", "--out", "/proc/none/a.ply"], "/proc/none"),
     ],
 )
-def test_bad_input_is_one_line(avatar_file, tool, tmp_path, options, says):
+def test_bad_input_is_one_line(avatar_file, body, tool, tmp_path, options, says):
+    long = Motion(body.default_params((241,)), fps=24.0)
+    save_motion(avatar_file.parents[1] / "long.npz", long)
     places = dict(avatar=avatar_file, folder=avatar_file.parents[1], out=tmp_path)
     result = tool("export", *(text.format(**places) for text in options))
     assert says in one_error_line(result)

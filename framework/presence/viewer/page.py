@@ -80,7 +80,8 @@ def build_page(
         title: the page's name.
     """
     moving = gaussians if isinstance(gaussians, MovingGaussians) else None
-    rows = splat_rows(gaussians.canonical if moving else gaussians)
+    still = gaussians.canonical if isinstance(gaussians, MovingGaussians) else gaussians
+    rows = splat_rows(still)
     scene = {**_scene(shot), "count": len(rows), "motion": moving.facts() if moving else None}
     parts = {
         "title": html.escape(title),

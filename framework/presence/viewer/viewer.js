@@ -213,6 +213,7 @@ function listen(refresh) {
   canvas.addEventListener("pointerdown", (event) => {
     canvas.setPointerCapture(event.pointerId);
     down.set(event.pointerId, event);
+    document.getElementById("says").hidden = true;
   });
   for (const name of ["pointerup", "pointercancel"]) {
     canvas.addEventListener(name, (event) => down.delete(event.pointerId));
