@@ -1,34 +1,27 @@
 """The page: what is inside it, and, where node or Chromium is installed, what it does."""
 
 import base64
-import io
 import json
 import math
 import re
-import shutil
-import subprocess
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from browsers import (
+    block,
+    loaded,
+    needs_chromium,
+    needs_node,
+    psnr_over_white,
+    run_in_node,
+    screenshot,
+)
 
-from presence.bodies import load_body
-from presence.geometry import quaternion_to_matrix
 from presence.io.splats import write_splat
-from presence.motion import builtin_motion, retarget
 from presence.pipeline.views import orbit
-from presence.rendering import build_renderer
-from presence.structures import Avatar, Camera, Gaussians, SurfaceBinding
-from presence.viewer import MovingGaussians, Shot, build_page, front_shot, portrait_shot
-
-NODE, CHROMIUM = shutil.which("node"), shutil.which("chromium")
-HEADLESS = (
-    "--headless --no-sandbox --disable-gpu --use-gl=angle --use-angle=swiftshader "
-    "--force-prefers-reduced-motion "  # motions wait to be played
-    "--enable-unsafe-swiftshader --disable-background-networking --dump-dom "
-    "--virtual-time-budget=10000"
-).split()
+from presence.structures import Camera, Gaussians
+from presence.viewer import Shot, build_page, front_shot, portrait_shot
 
 
 def ball(n: int = 2000) -> Gaussians:
@@ -58,10 +51,6 @@ def shot() -> Shot:
 @pytest.fixture(scope="module")
 def page(shot) -> str:
     return build_page(ball(), shot, background="#102030", title="<Ball> & Co")
-
-
-def block(page: str, name: str) -> str:
-    return re.search(rf'id="{name}">(.*?)</script>', page, re.DOTALL)[1]
 
 
 def test_the_page_holds_the_rows_and_needs_nothing_else(page, tmp_path):
@@ -96,22 +85,7 @@ def test_the_front_view_shows_all(shot):
     assert up[1] < -10 and left[0] > 10  # +y is up, and +x right: seen from +z
 
 
-def run_in_node(page: str, code: str):
-    """Evaluates an expression after the page's script, without a canvas to draw on."""
-    blocks = {name: block(page, name) for name in ("rows", "scene", "binding", "frames")}
-    script = re.findall(r"<script>\n(.*?)</script>", page, re.DOTALL)[-1]
-    stub = (
-        f"const blocks = {json.dumps(blocks)};"
-        "var window = {}, document = { getElementById: (id) => ({ textContent: blocks[id],"
-        "getContext: () => null }) };"
-    )
-    program = f"{stub}\n{script}\n(async () => console.log(JSON.stringify({code})))();"
-    done = subprocess.run([NODE, "-"], input=program, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-1000:]
-    return json.loads(done.stdout)
-
-
-@pytest.mark.skipif(NODE is None, reason="node is not installed")
+@needs_node
 def test_sorting_is_by_depth_from_the_back(page, tmp_path):
     forward = [0.36, -0.48, 0.8]
     order = run_in_node(
@@ -129,7 +103,7 @@ def test_sorting_is_by_depth_from_the_back(page, tmp_path):
     assert np.diff(depth[order]).max() <= 1.01 * bucket
 
 
-@pytest.mark.skipif(NODE is None, reason="node is not installed")
+@needs_node
 @pytest.mark.parametrize("degrees", [0.0, -50.0, 200.0])
 def test_turning_is_an_orbit_about_the_target(page, shot, degrees):
     yaw = math.radians(degrees)
@@ -144,28 +118,7 @@ def test_turning_is_an_orbit_about_the_target(page, shot, degrees):
     np.testing.assert_allclose(given["centre"], [K[0, 2], K[1, 2]], rtol=1e-5)
 
 
-def screenshot(page: str, code: str, folder) -> np.ndarray:
-    """Returns [H W 4] of a canvas of 480 x 400 pixels, drawn by Chromium after some code."""
-    probe = (
-        '<script>canvas.style.width = "480px"; canvas.style.height = "400px";'
-        f"{code};"
-        "(async () => { makeDraw(scene.motion && await readMotion(scene.motion))();"
-        "document.body.textContent = canvas.toDataURL(); })();</script></body>"
-    )
-    path = folder / "probe.html"
-    path.write_text(page.replace("</body>", probe))
-    command = [CHROMIUM, *HEADLESS, f"--user-data-dir={folder / 'profile'}", f"file://{path}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    found = re.search(r"data:image/png;base64,([A-Za-z0-9+/=]+)", done.stdout)
-    if "cannot show the avatar: this browser" in done.stdout:
-        pytest.skip("this Chromium does not offer WebGL 2")
-    assert found, done.stdout[-500:] + done.stderr[-500:]
-    picture = Image.open(io.BytesIO(base64.b64decode(found[1]))).convert("RGBA")
-    return np.asarray(picture).astype(np.float64) / 255
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+@needs_chromium
 @pytest.mark.parametrize("degrees", [0.0, 70.0])
 def test_the_page_draws_what_our_renderer_draws(page, shot, degrees, tmp_path):
     drawn = screenshot(page, f"view.yaw = {math.radians(degrees)}", tmp_path)
@@ -173,109 +126,9 @@ def test_the_page_draws_what_our_renderer_draws(page, shot, degrees, tmp_path):
     assert psnr_over_white(drawn, ball(), seen) > 45
 
 
-def psnr_over_white(drawn: np.ndarray, gaussians: Gaussians, seen: Camera) -> float:
-    """dB between a picture [H W 4] and what the CPU renderer draws."""
-    assert drawn.shape == (seen.height, seen.width, 4) and drawn[..., 3].mean() > 0.02
-    over_white = drawn[..., :3] * drawn[..., 3:] + 1 - drawn[..., 3:]
-    ours = build_renderer("cpu")(gaussians, seen, torch.ones(3)).rgb.permute(1, 2, 0).numpy()
-    return float(-10 * np.log10(np.mean((over_white - ours) ** 2)))
-
-
-# ---- Motions ----
-
-
-@pytest.fixture(scope="module")
-def body():
-    return load_body("annyx")
-
-
-def riding(body, n: int = 4000, **options) -> Avatar:
-    """Gaussians on and off the surface of AnnyX; a third of them keep their orientation."""
-    g = torch.Generator().manual_seed(4)
-    faces = body.topology.faces
-    weights = torch.rand(n, 3, generator=g)
-    options = {"keep_orientation": torch.arange(n) % 3 == 0, **options}
-    return Avatar(
-        canonical=Gaussians(
-            means=0.03 * torch.randn(n, 3, generator=g),
-            quaternions=torch.randn(n, 4, generator=g),
-            scales=0.004 + 0.02 * torch.rand(n, 3, generator=g),
-            opacities=torch.rand(n, generator=g),
-            colors=torch.rand(n, 3, generator=g),
-        ),
-        body=body.default_params(),
-        camera=Camera.look_at(
-            torch.tensor([0.5, 0.5, 6.0]), torch.zeros(3), math.radians(20), 480, 400
-        ),
-        binding=SurfaceBinding(
-            faces[torch.randint(len(faces), (n,), generator=g)],
-            weights / weights.sum(-1, keepdim=True),
-            torch.rand(n, 2, generator=g),
-        ),
-        **options,
-    )
-
-
-@pytest.fixture(scope="module")
-def meshes(body):
-    """A wave from another heading, six frames a second."""
-    params = retarget(builtin_motion("wave", 6.0), body.default_params(), body.expression_names)
-    turned = params.pose.clone()
-    turned[:, 0] += torch.tensor([0.2, 0.7, 0.1])
-    return [body(params.replace(pose=turned)[i]) for i in range(len(turned))]
-
-
-def moving_page(avatar: Avatar, meshes) -> tuple[str, Shot]:
-    shot = portrait_shot(avatar.pose(meshes[0]), avatar.camera)
-    return build_page(MovingGaussians.from_meshes(avatar, meshes, 6.0), shot), shot
-
-
-@pytest.mark.skipif(NODE is None, reason="node is not installed")
-def test_a_page_poses_the_vertices_and_sorts_what_rides_them(body, meshes):
-    avatar, forward = riding(body), [0.36, -0.48, 0.8]
-    page, _ = moving_page(avatar, meshes)
-    posed, between, depths, places = run_in_node(
-        page,
-        "await (async () => { const motion = await readMotion(scene.motion), rows = readRows();"
-        "const depths = new Float32Array(rows.count); poseVertices(motion, 4.5);"
-        "const between = [...motion.posed]; poseVertices(motion, 7);"
-        f"ridingDepths(motion, rows, {forward}, depths);"
-        "return [[...motion.posed], between, [...depths], [...rows.floats]]; })()",
-    )
-    used = avatar.binding.vertex_ids.unique()
-    vertices = np.reshape(posed, (-1, 8))[: len(used)]
-    np.testing.assert_allclose(vertices[:, :3], meshes[7].vertices[used], atol=3e-5)
-    skin = meshes[7].skin_rotations[used]
-    rigid = (skin.mT @ skin - torch.eye(3)).abs().amax((1, 2)) < 1e-4  # no blend of two joints
-    rotations = quaternion_to_matrix(torch.from_numpy(vertices[:, 4:]))
-    assert rigid.sum() > 1000 and (rotations - skin)[rigid].abs().max() < 3e-4
-    middle = (meshes[4].vertices + meshes[5].vertices)[used] / 2
-    np.testing.assert_allclose(np.reshape(between, (-1, 8))[: len(used), :3], middle, atol=3e-5)
-    # Rows are sorted, so Gaussians are found by their offsets.
-    rows = np.reshape(places, (-1, 8))[: len(avatar.canonical.means), :3]
-    number = {tuple(mean): i for i, mean in enumerate(avatar.canonical.means.numpy().tolist())}
-    order = [number[tuple(row)] for row in rows.tolist()]
-    expected = avatar.pose(meshes[7]).means[order] @ torch.tensor(forward)
-    off = np.abs(np.array(depths) - expected.numpy())  # where rotations blend, up to 12 cm away
-    assert np.quantile(off, 0.98) < 1e-3 and off.max() < 2e-2
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-@pytest.mark.parametrize("options", [{}, {"keep_orientation": None}, {"rotate_with_skin": False}])
-def test_a_page_draws_the_frames_of_a_motion(body, meshes, options, tmp_path):
-    avatar = riding(body, **options)
-    page, shot = moving_page(avatar, meshes)
-    drawn = screenshot(page, "moment = 7; view.yaw = 0.4", tmp_path)
-    seen = orbit(avatar.camera, shot.target, -math.degrees(0.4))
-    assert psnr_over_white(drawn, avatar.pose(meshes[7]), seen) > 45
-    assert psnr_over_white(drawn, avatar.pose(meshes[8]), seen) < 35
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+@needs_chromium
 def test_hands_on_the_page(page, tmp_path):
-    """Events turn, move and bring closer; what is nearer than the target follows the mouse."""
+    """Events turn, move and bring closer."""
     code = """
       const fire = (type, more) => canvas.dispatchEvent(new PointerEvent(type, {
         pointerId: 1, clientX: 0, clientY: 0, buttons: 1, ...more }));
@@ -292,19 +145,14 @@ def test_hands_on_the_page(page, tmp_path):
         document.body.textContent = "VIEWS" + JSON.stringify([turned, moved, view]) + "END";
       }, 200);
     """
-    path = tmp_path / "hands.html"
-    path.write_text(page.replace("</body>", f"<script>{code}</script></body>"))
-    command = [CHROMIUM, *HEADLESS, f"--user-data-dir={tmp_path / 'profile'}", f"file://{path}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    if "cannot show the avatar: this browser" in done.stdout:
-        pytest.skip("this Chromium does not offer WebGL 2")
-    turned, moved, back = json.loads(re.search(r"VIEWS(\[.*\])END", done.stdout)[1])
+    found = re.search(r"VIEWS(\[.*\])END", loaded(page, code, tmp_path))
+    turned, moved, back = json.loads(found[1])
     assert turned["yaw"] > 0 and turned["pitch"] > 0 and turned["closer"] > 1
     assert moved["right"] > 0 and moved["yaw"] == turned["yaw"]
     assert back == {"yaw": 0, "pitch": 0, "closer": 1, "right": 0, "down": 0}
 
 
-@pytest.mark.skipif(NODE is None, reason="node is not installed")
+@needs_node
 def test_the_near_side_follows_the_mouse(page, shot):
     straight = run_in_node(page, "cameraOf(480, 400)")
     dragged = run_in_node(page, "(orbit(20, 10), cameraOf(480, 400))")

@@ -138,7 +138,7 @@ function bindAttributes(gl, program, order) {
 }
 
 function fitCanvas() {
-  const density = window.devicePixelRatio || 1;
+  const density = Math.min(window.devicePixelRatio || 1, 2); // more costs much and shows little
   const width = Math.max(1, Math.round(canvas.clientWidth * density));
   const height = Math.max(1, Math.round(canvas.clientHeight * density));
   if (canvas.width !== width) canvas.width = width;
