@@ -147,6 +147,8 @@ TEST = dict(type="ToyPeople", first_seed=200, num_subjects=2)
         (700, ["test", "any", "none", "--out", "{out}"]),
         (900, ["benchmark", "any", "--out", "{out}"]),
         (1000, ["edit", "{avatar}", "--export-map", "{out}/map.png"]),
+        (1000, ["export", "{avatar}", "--out", "{out}/a.ply"]),
+        (20000, ["export", "{avatar}", "--out", "{out}/a.html"]),
         (1000, ["import_weights", "any", "any", "--out", "{out}/w.safetensors"]),
         (200, ["train", "any", "--work-dir", "{out}"]),
         (2000, ["train", "any", "--work-dir", "{out}"]),

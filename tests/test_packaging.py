@@ -1,6 +1,7 @@
-"""What a wheel would hold: every package of the source is named in setup.cfg."""
+"""What a wheel would hold: setup.cfg names every package of the source and every other file."""
 
 import configparser
+import fnmatch
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -20,3 +21,16 @@ def test_every_package_is_listed():
     found |= packages_below("plugins", "presence_plugins")
     assert set(listed) == found
     assert len(listed) == len(set(listed))
+
+
+def test_every_other_file_is_listed():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    data = dict(config["options.package_data"])
+    for path in (ROOT / "framework/presence").rglob("*"):
+        made = path.suffix in (".py", ".pyc", ".nbi", ".nbc")
+        if path.is_dir() or made:
+            continue
+        package = ".".join(path.parent.relative_to(ROOT / "framework").parts)
+        patterns = [text.strip() for text in data.get(package, "").split(",")]
+        assert any(fnmatch.fnmatch(path.name, pattern) for pattern in patterns), path
