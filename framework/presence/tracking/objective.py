@@ -35,6 +35,7 @@ from presence.tracking.terms import (
 _HAND_BONES = tuple((0 if i % 4 == 1 else i - 1, i) for i in range(1, 21))
 _REACH = 0.1  # m, how far clothes may stand off the body
 _HANGING_SIGMA = 0.3  # rad from straight down of a forearm that is not seen
+_UNPLACED = 4.0  # times the weight where no landmark says where elbow or wrist is instead
 _HAIR_RADIUS = 0.2  # m about the head's middle
 
 
@@ -133,6 +134,8 @@ class FitObjective:
         start = self.rows["pose"].start if sides else 0
         rows = [[start + POSE[f"{s}_{part}"] for s in sides] for part in ("elbow", "wrist")]
         self.hanging = _one_hot(rows[0], len(self.rig)), _one_hot(rows[1], len(self.rig))
+        placed = (self.weights[rows[0]] > 0) | (self.weights[rows[1]] > 0)
+        self.hanging_weights = torch.where(placed, 1.0, _UNPLACED).double()
 
     def _set_priors(self, body: Body) -> None:
         self.pose_mean, self.pose_sigma = relaxed_pose().double(), pose_sigma().double()
@@ -203,8 +206,8 @@ class FitObjective:
         count = len(self.hanging[0])
         if count:
             down = torch.tensor([0.0, -1.0, 0.0], dtype=torch.float64).expand(count, 3)
-            ones = torch.ones(count, dtype=torch.float64)
-            terms.append(direction_term(rig, *self.hanging, down, ones, _HANGING_SIGMA, None))
+            weights = self.hanging_weights
+            terms.append(direction_term(rig, *self.hanging, down, weights, _HANGING_SIGMA, None))
         terms += self._priors(state, active)
         if self.silhouette is not None and self.pairs is not None:
             terms += self._outline_terms(state, active, self.silhouette, self.pairs)
