@@ -22,6 +22,24 @@ class AssetError(PresenceError):
     """An external file (weights, body model) is missing or is not what it should be."""
 
 
+def check_known(what: str, given: str, known: Iterable[str]) -> None:
+    """Checks that a name is one of those that there are.
+
+    Args:
+        what: kind of thing, as in "view".
+        given: the user's word for it.
+        known: all there are.
+
+    Raises:
+        ConfigError: it is none of them; the nearest is proposed.
+    """
+    names = list(known)
+    if given not in names:
+        raise ConfigError(
+            f"unknown {what} `{given}`.{did_you_mean(given, names)} Available: {', '.join(names)}."
+        )
+
+
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """Returns `` Did you mean `x`?`` for the candidate nearest to `name`, or an empty string.
 

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 import torch
 
-from presence.errors import ConfigError, InputError, did_you_mean
+from presence.errors import ConfigError, InputError, check_known
 from presence.geometry import quaternion_multiply
 from presence.interfaces import Body
 from presence.io.atomic import write_text
@@ -85,7 +85,7 @@ def export_avatar(
         PresenceError: an input cannot be used; nothing is written then.
     """
     kind = _check_format(format, out)
-    _check_choice("axes", axes, AXES)
+    check_known("axes", axes, AXES)
     if kind == "html" and axes != "y-up":
         raise ConfigError("axes are for ply and splat: the page shows the avatar upright")
     if kind != "html" and motion is not None:
@@ -117,12 +117,12 @@ def avatar_page(
     The first view is the portrait's, or in the rest pose one from the front that shows all.
 
     Args:
-        avatar_path: see `export_avatar`, like `pose`, `background` and `body`.
-        pose: see `avatar_path`.
+        avatar_path: what `reconstruct` wrote.
+        pose: see `posed_gaussians`.
         motion: what `presence.pipeline.reenactment.find_driver` takes, at most `MAX_FRAMES` at
             `MOTION_FPS`; the page plays it from the portrait's pose.
-        background: see `avatar_path`.
-        body: see `avatar_path`.
+        background: behind the person, see `export_avatar`.
+        body: see `export_avatar`.
 
     Raises:
         PresenceError: an input cannot be used.
@@ -178,7 +178,7 @@ def posed_gaussians(avatar: Avatar, body: Body, pose: str = "portrait") -> Gauss
         pose: "portrait": where and how the person stands in the picture; "rest": the T-pose of
             the same person at the origin, who faces +z.
     """
-    _check_choice("pose", pose, POSES)
+    check_known("pose", pose, POSES)
     params = avatar.body
     if pose == "rest":
         params = params.replace(
@@ -208,7 +208,7 @@ def turn_axes(gaussians: Gaussians, axes: str) -> Gaussians:
 
 
 def _load(avatar_path: str | Path, pose: str, body: str | None) -> tuple[Avatar, Body]:
-    _check_choice("pose", pose, POSES)
+    check_known("pose", pose, POSES)
     avatar, header = load_avatar(avatar_path)
     model = load_body_for(str(header["body"]), body, avatar.device)
     check_fit(avatar, model)
@@ -222,12 +222,5 @@ def _check_format(format: str | None, out: str | Path) -> str:
             raise ConfigError(
                 f"{out} does not end in a known format: name one of {', '.join(FORMATS)}"
             )
-    _check_choice("format", format, FORMATS)
+    check_known("format", format, FORMATS)
     return format
-
-
-def _check_choice(what: str, given: str, known: tuple[str, ...]) -> None:
-    if given not in known:
-        raise ConfigError(
-            f"unknown {what} `{given}`.{did_you_mean(given, known)} Available: {', '.join(known)}."
-        )

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from presence.errors import ConfigError, did_you_mean
+from presence.errors import check_known
 from presence.geometry import axis_angle_to_matrix
 from presence.structures import Camera
 
@@ -52,10 +52,7 @@ def plan_cameras(
     Raises:
         ConfigError: no such view.
     """
-    if view not in VIEWS:
-        raise ConfigError(
-            f"unknown view `{view}`.{did_you_mean(view, VIEWS)} Available: {', '.join(VIEWS)}."
-        )
+    check_known("view", view, VIEWS)
     centre = torch.stack([v.mean(0) for v in vertices.values()]).mean(0)
     turned = [orbit(base, centre, angle) for angle in _angles(view, frames)]
     projected = {i: turned[i].project(v)[0] for i, v in vertices.items()}

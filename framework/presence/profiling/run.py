@@ -14,7 +14,7 @@ import torch
 from presence.engine import provenance
 from presence.engine.checkpoint import build_model
 from presence.engine.distributed import Process, joined_process
-from presence.errors import ConfigError, did_you_mean
+from presence.errors import check_known
 from presence.io.atomic import write_text
 from presence.pipeline.player import resolve_device
 from presence.profiling.animate import animate_stages
@@ -64,13 +64,8 @@ def profile(
         ConfigError: a part, device or compile mode that does not exist.
     """
     for part in parts:
-        if part not in PARTS:
-            raise ConfigError(
-                f"unknown part `{part}`.{did_you_mean(part, PARTS)} Available: {', '.join(PARTS)}."
-            )
-    modes = ("none", "default", "max-autotune")
-    if compile not in modes:
-        raise ConfigError(f"unknown compile mode `{compile}`. Available: {', '.join(modes)}.")
+        check_known("part", part, PARTS)
+    check_known("compile mode", compile, ("none", "default", "max-autotune"))
     with joined_process(str(resolve_device(device)), launcher) as process:
         return _profile(config, process, iterations, out, parts, size, batch, compile, say)
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from presence.errors import ConfigError, did_you_mean
+from presence.errors import check_known
 from presence.rasterize.base import BatchedRasterizer
 from presence.rasterize.cpu import CPURasterizer
 from presence.rasterize.cuda import TritonRasterizer
@@ -67,10 +67,6 @@ def build_rasterizer(
         >>> type(build_rasterizer("cpu")).__name__
         'CPURasterizer'
     """
-    if name not in BACKENDS:
-        raise ConfigError(
-            f"unknown rasterizer backend `{name}`.{did_you_mean(name, BACKENDS)} "
-            f"Available: {', '.join(BACKENDS)}."
-        )
+    check_known("rasterizer backend", name, BACKENDS)
     classes = (AutoRasterizer, CPURasterizer, TritonRasterizer, PyTorch3DRasterizer)
     return {cls.__name__: cls for cls in classes}[BACKENDS[name]](near=near)
