@@ -137,13 +137,15 @@ def test_reconstruction_terms():
     rgb, alpha = torch.rand(2, 3, 8, 8), torch.rand(2, 1, 8, 8)
     rendering = Rendering(torch.rand(2, 3, 8, 8), torch.rand(2, 1, 8, 8), torch.zeros(2, 1, 8, 8))
     background = torch.rand(2, 3)
-    terms = ReconstructionLoss(l1=2.0, lpips=0.0, mask=0.5)(
+    terms = ReconstructionLoss(l1=2.0, l2=3.0, lpips=0.0, mask=0.5)(
         rendering, Portrait(rgb, alpha), background
     )
     a = alpha.numpy()
     target = rgb.numpy() * a + background.numpy()[:, :, None, None] * (1 - a)
     l1 = 2.0 * np.abs(rendering.rgb.numpy() - target).mean()
+    l2 = 3.0 * ((rendering.rgb.numpy() - target) ** 2).mean()
     mask = 0.5 * np.abs(rendering.alpha.numpy() - a).mean()
     assert terms["l1"].item() == pytest.approx(l1, rel=1e-5)
     assert terms["mask"].item() == pytest.approx(mask, rel=1e-5)
-    assert set(terms) == {"l1", "mask"}
+    assert terms["l2"].item() == pytest.approx(l2, rel=1e-5)
+    assert set(terms) == {"l1", "l2", "mask"}

@@ -1,4 +1,4 @@
-"""Image losses between a rendering and a view: L1, perceptual and mask terms (paper Eq. 6-7)."""
+"""Image losses between a rendering and a view: colours, perception and masks (paper Eq. 6-7)."""
 
 from __future__ import annotations
 
@@ -15,23 +15,31 @@ Trunk = Literal["squeeze", "alex", "vgg"]
 
 @LOSSES.register()
 class ReconstructionLoss(nn.Module):
-    """lambda_1 L1 + lambda_lpips LPIPS (Eq. 6), and a mask term for tighter silhouettes.
+    """lambda_1 L1 + lambda_lpips LPIPS (Eq. 6), and L2 and mask terms for silhouettes.
 
     The person is compared over the background colour that the rendering used, so what lies
     behind the person in the portrait is never a target.
 
     Args:
         l1: weight of the mean absolute colour difference*.
+        l2: weight of the mean squared colour difference*. Where an outline cannot be known, L1 and
+            the mask term draw it where it most likely is, L2 as softly as it is unsure.
         lpips: weight of LPIPS*; 0 leaves the network out.
         mask: weight of the mean absolute alpha difference*.
         net: LPIPS trunk.
     """
 
     def __init__(
-        self, *, l1: float = 1.0, lpips: float = 1.0, mask: float = 0.5, net: Trunk = "squeeze"
+        self,
+        *,
+        l1: float = 1.0,
+        l2: float = 0.0,
+        lpips: float = 1.0,
+        mask: float = 0.5,
+        net: Trunk = "squeeze",
     ) -> None:
         super().__init__()
-        self.weights = {"l1": l1, "lpips": lpips, "mask": mask}
+        self.weights = {"l1": l1, "l2": l2, "lpips": lpips, "mask": mask}
         self.net = net
 
     def forward(self, rendering: Rendering, portrait: Portrait, background: Tensor) -> dict:
@@ -52,6 +60,8 @@ class ReconstructionLoss(nn.Module):
         terms = {}
         if self.weights["l1"]:
             terms["l1"] = self.weights["l1"] * (rendering.rgb - target).abs().mean()
+        if self.weights["l2"]:
+            terms["l2"] = self.weights["l2"] * (rendering.rgb - target).square().mean()
         if self.weights["mask"]:
             terms["mask"] = self.weights["mask"] * (rendering.alpha - portrait.alpha).abs().mean()
         if self.weights["lpips"]:
