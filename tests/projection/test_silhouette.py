@@ -40,11 +40,36 @@ def test_probes_walk_along_the_normal(camera, half_mask):
 
 
 def test_carving_takes_what_leaves_the_outline_and_spares_a_misaligned_body(camera, half_mask):
-    inside, outside, beyond = -0.2, 0.2, 5.0
-    means = torch.cat([point(inside), point(outside), point(outside), point(beyond)], 1)
-    bound_to = torch.cat([point(inside), point(inside), point(outside), point(inside)], 1)
+    inside, outside = -0.2, 0.2
+    means = torch.cat([point(inside), point(outside), point(outside)], 1)
+    bound_to = torch.cat([point(inside), point(inside), point(outside)], 1)
     left = carve(half_mask, means, bound_to, camera)
-    torch.testing.assert_close(left, torch.tensor([[1.0, 0.0, 1.0, 1.0]]))
+    torch.testing.assert_close(left, torch.tensor([[1.0, 0.0, 1.0]]))
+
+
+@pytest.mark.parametrize("x", [-0.02, 0.002])  # among the person's columns, and on their edge
+def test_nothing_changes_at_once_where_gaussians_leave_the_picture(camera, half_mask, x):
+    """Jumps have no gradient: a rendering that changes by them teaches the opposite."""
+    rim = 2 * math.tan(math.radians(15))  # m, where the picture ends above and below
+    means = torch.cat([point(x, sign * y) for sign in (-1, 1) for y in (rim - 1e-4, rim + 1e-4)], 1)
+    bound_to = point(-0.2).expand(1, 4, 3)
+    portrait = Portrait(torch.rand(1, 3, 64, 64), half_mask)
+    wide = torch.full((1, 4, 3), 0.3)
+    for values in (
+        carve(half_mask, means, bound_to, camera)[..., None],
+        narrow(wide, half_mask, means, bound_to, camera, 2.0),
+        colours_at(portrait, means, camera),
+    ):
+        torch.testing.assert_close(values[:, ::2], values[:, 1::2], atol=5e-3, rtol=0)
+
+
+def test_sizes_at_the_outline_have_the_slope_of_the_distance(camera, half_mask):
+    metres_a_pixel = 2 * 2 * math.tan(math.radians(15)) / 64
+    means = point(-3 * metres_a_pixel).requires_grad_()
+    kept = narrow(torch.full((1, 1, 3), 0.3), half_mask, means, point(-0.2), camera, 2.0)
+    (slope,) = torch.autograd.grad(kept[0, 0, 0], means)
+    # A metre further inside the distance grows by a metre, of which a half is one deviation.
+    assert slope[0, 0, 0].item() == pytest.approx(-0.5, abs=0.02)
 
 
 def test_carving_pulls_gaussians_back_over_the_edge(camera, half_mask):

@@ -63,7 +63,9 @@ def carve(alpha: Tensor, means: Tensor, surface_points: Tensor, camera: Camera) 
 
     Nothing can be where the portrait shows the background: a Gaussian whose centre projects
     beside the person is taken away (the visual hull). Those whose own surface point projects
-    beside the person stay: there the body is misaligned, and would be cut apart.
+    beside the person stay: there the body is misaligned, and would be cut apart. Beyond the picture
+    its rim goes on: if what crosses it changed at once, no gradient could say so, and learning
+    would drive Gaussians out of close-ups.
 
     Args:
         alpha: [B 1 H W].
@@ -71,8 +73,8 @@ def carve(alpha: Tensor, means: Tensor, surface_points: Tensor, camera: Camera) 
         surface_points: [B N 3] posed points that they are bound to, metres.
         camera: the portrait's, [B].
     """
-    inside, known = mask_at(alpha, means, camera)
-    return 1 - known * _over_person(alpha, surface_points, camera) * (1 - inside)
+    inside, _ = mask_at(alpha, means, camera)
+    return 1 - _over_person(alpha, surface_points, camera) * (1 - inside)
 
 
 def narrow(
@@ -87,7 +89,8 @@ def narrow(
 
     Many thin tails beside an outline add up to an opaque rim. A Gaussian whose centre is d pixels
     inside becomes at most d / `deviations` pixels wide; like `carve`, this leaves out those whose
-    surface point projects beside the person.
+    surface point projects beside the person, continues the picture's rim, and has gradients to the
+    centres: where they move decides how wide they may be.
 
     Args:
         scales: [B N 3], metres.
@@ -100,13 +103,12 @@ def narrow(
     Returns:
         [B N 3], at most `scales`.
     """
-    with torch.no_grad():
-        steps, known = mask_at(distance_inside(alpha, _NARROW_PX), means, camera)
-        _, depth = camera.project(means)
-        metres = depth.clamp_min(0) / camera.K[:, 0, 0, None]  # of one pixel at the centre
-        limit = steps.clamp_min(0.5) / deviations * metres
-        applies = known * _over_person(alpha, surface_points, camera) * (steps < _NARROW_PX - 0.5)
-        limit = torch.where(applies > 0, limit, torch.inf)
+    steps, _ = mask_at(distance_inside(alpha, _NARROW_PX), means, camera)
+    _, depth = camera.project(means)
+    metres = depth.clamp_min(0) / camera.K[:, 0, 0, None]  # of one pixel at the centre
+    limit = steps.clamp_min(0.5) / deviations * metres
+    applies = _over_person(alpha, surface_points, camera) * (steps < _NARROW_PX - 0.5)
+    limit = torch.where(applies > 0, limit, torch.inf)
     return torch.minimum(scales, limit[..., None])
 
 
@@ -142,9 +144,10 @@ def colours_at(portrait: Portrait, points: Tensor, camera: Camera) -> Tensor:
         camera: the portrait's, [B].
 
     Returns:
-        [B N 4]: colour, and the mask there (0 beyond the picture), which says how far to trust it.
+        [B N 4]: colour, and the mask there, which says how far to trust it; beyond the picture
+        those of its rim.
     """
     cut_out = torch.cat([portrait.rgb * portrait.alpha, portrait.alpha], 1)
-    values, known = sample_picture(cut_out, points, camera)
-    alpha = values[..., 3:] * known[..., None]
-    return torch.cat([values[..., :3] / values[..., 3:].clamp_min(1e-3), alpha], -1)
+    values, _ = sample_picture(cut_out, points, camera)
+    alpha = values[..., 3:]
+    return torch.cat([values[..., :3] / alpha.clamp_min(1e-3), alpha], -1)
