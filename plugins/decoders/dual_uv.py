@@ -81,6 +81,9 @@ class DualUVDecoder(Decoder):
             the surface have at least*: no holes where offsets spread texels, from near either.
         narrow: standard deviations that must fit between a Gaussian and the portrait's outline*,
             see `presence.projection.narrow`; 0 leaves sizes as they are.
+        mend: when `cover`, `carve`, `narrow` and `resample` apply: "always", or only at "test" time.
+            Their gradients are steep and rough (a mask's edge, a print's), and can drown all others
+            in training; without them there the drawing's own gradient is left*.
         max_offset: metres; offsets are soft-limited to it*.
     """
 
@@ -116,11 +119,14 @@ class DualUVDecoder(Decoder):
         resample: bool = False,
         cover: float = 0.0,
         narrow: float = 0.0,
+        mend: Literal["always", "test"] = "always",
         max_offset: float = 0.3,
     ) -> None:
         super().__init__()
         if (complete or resample) and not texel_rgb:
             raise ConfigError("complete and resample improve texel_rgb's colours, which is off")
+        if mend not in ("always", "test"):
+            raise ConfigError(f'DualUVDecoder: mend should be "always" or "test", is {mend!r}')
         if surface.size % core_size:
             raise ValueError(f"core_size={core_size} must divide the map size {surface.size}")
         self.surface, self.core_size, self.shell_size = surface, core_size, shell_size
@@ -138,7 +144,7 @@ class DualUVDecoder(Decoder):
             self.shell_in = AlignedLinear(in_channels + 1, cell)
         if texel_rgb:
             self.texel_in = nn.Linear(4 * self.patch**2, cell)
-        self.complete, self.outline = complete, outline
+        self.complete, self.outline, self.mend = complete, outline, mend
         self.second_look = SecondLook(
             surface, cover=cover, carve=carve, narrow=narrow, resample=resample
         )
@@ -201,7 +207,7 @@ class DualUVDecoder(Decoder):
             raw = self._fit_outline(raw, texels, told)
         avatar = Avatar(self._place(raw, canonical), body, camera, self.surface.binding)
         base = None if copied is None else copied[..., :3].float()
-        if seen and self.second_look.active:
+        if seen and self.second_look.active and (self.mend == "always" or not self.training):
             avatar, base = self._look_again(avatar, base, features, *seen)
         return self._colour(avatar, base)
 
