@@ -81,7 +81,7 @@ class DualUVDecoder(Decoder):
             the surface have at least*: no holes where offsets spread texels, from near either.
         narrow: standard deviations that must fit between a Gaussian and the portrait's outline*,
             see `presence.projection.narrow`; 0 leaves sizes as they are.
-        mend: when `cover`, `carve`, `narrow` and `resample` apply: "always", or only at "test" time.
+        mend: when `cover`, `carve`, `narrow` and `resample` apply: "always", or at "test" time.
             Their gradients are steep and rough (a mask's edge, a print's), and can drown all others
             in training; without them there the drawing's own gradient is left*.
         max_offset: metres; offsets are soft-limited to it*.
