@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from presence.errors import ConfigError
+from presence.errors import ConfigError, check_known
 from presence.geometry import matrix_to_quaternion, quaternion_multiply
 from presence.interfaces import Body, Decoder
 from presence.models.attribute_heads import AttributeHeads
@@ -125,8 +125,7 @@ class DualUVDecoder(Decoder):
         super().__init__()
         if (complete or resample) and not texel_rgb:
             raise ConfigError("complete and resample improve texel_rgb's colours, which is off")
-        if mend not in ("always", "test"):
-            raise ConfigError(f'DualUVDecoder: mend should be "always" or "test", is {mend!r}')
+        check_known("mend", mend, ("always", "test"))
         if surface.size % core_size:
             raise ValueError(f"core_size={core_size} must divide the map size {surface.size}")
         self.surface, self.core_size, self.shell_size = surface, core_size, shell_size
