@@ -48,7 +48,9 @@ benchmark = dict(
     },
     repeat_best=None,
     overrides=[
-        "model.decoder.outline=true",  # for short trainings, as in `halfbody.py`
+        "model.reconstruction.l1=2.0",  # for short trainings, as in `halfbody.py`
+        "model.reconstruction.l2=0.0",
+        "model.reconstruction.mask=1.0",
         "model.regularizers.5.weight=0.0",
         "model.feedback=null",
         "checkpoints.interval=100",

@@ -4,8 +4,13 @@
 docs/benchmarking.md. Open components, about 20 M parameters each.
 """
 
-# Dual-UV in 300 steps, as in `dualuv_tiny.py`: told where outlines are, and not held back by smoothness.
-_SHORT = ["model.decoder.outline=true", "model.regularizers.5.weight=0.0"]
+# Dual-UV in 300 steps, as in `dualuv_tiny.py`: decided about outlines, and not held back by smoothness.
+_SHORT = [
+    "model.reconstruction.l1=2.0",
+    "model.reconstruction.l2=0.0",
+    "model.reconstruction.mask=1.0",
+    "model.regularizers.5.weight=0.0",
+]
 
 benchmark = dict(
     type="MethodSweep",
