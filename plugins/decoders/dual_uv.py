@@ -293,7 +293,10 @@ class DualUVDecoder(Decoder):
         texels = self.surface.from_map(torch.cat([features.texels, features.texels_seen], 1))
         rgb, shown = texels[..., :3], (texels[..., 3:] > 0).to(texels.dtype)
         if colours is not None:
-            rgb = torch.lerp(rgb, colours[..., :3], colours[..., 3:])
+            trust = colours[..., 3:]
+            if features.texels_first is not None:  # others' colours are not in this portrait
+                trust = trust * self.surface.from_map(features.texels_first)
+            rgb = torch.lerp(rgb, colours[..., :3], trust)
         if self.complete:
             rgb = self.completion(rgb, shown)
             return torch.logit(rgb.clamp(0.01, 0.99))

@@ -227,9 +227,11 @@ def test_masking_hides_cells_only_while_training():
     assert not torch.equal(colours(), colours())
 
 
-def test_two_portraits_show_more_than_one(model):
-    """The back of the head is copied from the portrait that sees it."""
-    model.eval()
+@pytest.mark.parametrize("resample", [False, True])
+def test_two_portraits_show_more_than_one(resample):
+    """The back of the head is copied from the portrait that sees it, not from the first one."""
+    torch.manual_seed(0)
+    model = AvatarModel.from_config(tiny_config(resample=resample)).eval()
     front, back = view(model.body), view(model.body, math.pi)
     colours = torch.stack([front.portrait.rgb[0], 1 - back.portrait.rgb[0]])
     portraits = Portrait(colours, torch.cat([front.portrait.alpha, back.portrait.alpha]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from presence.structures import UVFeatures
 
+_MAPS = ("core", "shell", "texels")
 _FLAG = "_seen"  # of each map, the field that says how well its cells were seen
 
 
@@ -29,14 +29,13 @@ def blend_uv(
 
     Returns:
         The blend, without the axis of the portraits; a cell's `seen` is the best view's, among
-        those of positive weight.
+        those of positive weight, and `texels_first` the first view's share in a texel.
     """
     count = views.batch_shape[0]
     given = views.core.new_ones(count) if weights is None else views.core.new_tensor(weights)
     trust = given.view(count, 1, 1, 1)
     blended: dict[str, Tensor] = {}
-    names = [field.name for field in dataclasses.fields(views)]
-    for name in (name for name in names if not name.endswith(_FLAG)):
+    for name in _MAPS:
         values, seen = getattr(views, name), getattr(views, name + _FLAG)
         best = (seen * (trust > 0)).amax(0)  # [1 U U]
         # Relative to the best view, so that no power underflows where all views are grazing.
@@ -45,4 +44,6 @@ def blend_uv(
         mean = (share * values).sum(0) / total.clamp_min(1e-30)
         blended[name] = torch.where(best > 0, mean, torch.zeros_like(mean))
         blended[name + _FLAG] = best
+        if name == "texels":
+            blended["texels_first"] = share[0] / total.clamp_min(1e-30)
     return UVFeatures(**blended)

@@ -56,7 +56,10 @@ class UVFeatures(TensorStruct):
         shell: [... C s s] off-surface features on a coarser grid.
         shell_seen: [... 1 s s] share of a cell's shell points that were seen, 0..1.
         texels: [... 3 S S] the portrait's colour at each texel's surface point, 0 where unseen.
-        texels_seen: [... 1 S S] 1 where the texel's surface point was seen.
+        texels_seen: [... 1 S S] cosine of the angle at which the texel's surface point was seen,
+            0 where it was not.
+        texels_first: [... 1 S S] share of the first portrait in a texel's colour, where several
+            were blended; None for a single one.
     """
 
     core: Tensor = tensor("C U U")
@@ -65,6 +68,7 @@ class UVFeatures(TensorStruct):
     shell_seen: Tensor = tensor("1 s s")
     texels: Tensor = tensor("3 S S")
     texels_seen: Tensor = tensor("1 S S")
+    texels_first: Tensor | None = tensor("1 S S", optional=True)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
