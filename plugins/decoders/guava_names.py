@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
+from presence.models.weight_files import renamed
 from presence_plugins.decoders.styleunet import RENAMES as STYLEUNET_RENAMES
 
 
@@ -19,12 +18,8 @@ def official_name(name: str) -> str:
     for part, entry in _STYLEUNETS.items():
         if name.startswith(part):
             name = name.removeprefix(part)
-            for pattern, official in STYLEUNET_RENAMES:
-                name = re.sub(pattern, official, name)
-            return entry + name
-    for pattern, official in _RENAMES:
-        name = re.sub(pattern, official, name)
-    return f"model.{name}"
+            return entry + renamed(name, STYLEUNET_RENAMES)
+    return f"model.{renamed(name, _RENAMES)}"
 
 
 # The frozen encoder, both bodies, the mesh renderer and constants; and the unused unit of the

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 
 import torch
@@ -11,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from presence.models.vit import ViTBlock
+from presence.models.weight_files import renamed
 
 EPS = 1e-5  # of IDOL's LayerNorms
 CODE = 16  # channels of the UV code for geometry, and again for texture
@@ -228,9 +228,7 @@ def official_name(name: str) -> str:
         >>> official_name("neck.blocks.3.attention.out.weight")
         'neck.decoder_blocks_depart.3.attn.proj.weight'
     """
-    for pattern, official in _RENAMES:
-        name = re.sub(pattern, official, name)
-    return name
+    return renamed(name, _RENAMES)
 
 
 # The frozen encoder, metrics, skinning and the sampling grid; and two heads that the released

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -18,6 +17,7 @@ from presence.models.pretrained import (
     load_trunk,
 )
 from presence.models.vit import VisionTransformer
+from presence.models.weight_files import renamed
 from presence.registry import ENCODERS
 
 # Model size to (width, depth, heads), as in the paper's appendix.
@@ -167,9 +167,7 @@ def official_name(name: str) -> str:
         >>> official_name("blocks.3.attention.out.weight")
         'blocks.3.attn.proj.weight'
     """
-    for pattern, official in _RENAMES:
-        name = re.sub(pattern, official, name)
-    return name
+    return renamed(name, _RENAMES)
 
 
 def _layers(fused: Sequence[int] | Literal["default"] | None, depth: int) -> tuple[int, ...]:

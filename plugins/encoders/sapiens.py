@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -18,7 +17,7 @@ from presence.models.pretrained import (
     load_trunk,
 )
 from presence.models.vit import VisionTransformer
-from presence.models.weight_files import strip_prefix
+from presence.models.weight_files import renamed, strip_prefix
 from presence.registry import ENCODERS
 
 # Model size to (width, depth, heads); table 1 of the paper.
@@ -123,9 +122,7 @@ def official_name(name: str) -> str:
         >>> official_name("blocks.3.attention.out.weight")
         'layers.3.attn.proj.weight'
     """
-    for pattern, official in _RENAMES:
-        name = re.sub(pattern, official, name)
-    return name
+    return renamed(name, _RENAMES)
 
 
 # What files of whole pretraining or pose networks hold beside the encoder.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -17,7 +16,7 @@ from presence.models.pretrained import (
     check_choice,
     load_trunk,
 )
-from presence.models.weight_files import strip_prefix
+from presence.models.weight_files import renamed, strip_prefix
 from presence.registry import ENCODERS
 
 # Model size to (timm's name, width, depth, heads).
@@ -103,9 +102,7 @@ def official_name(name: str) -> str:
         >>> official_name("blocks.3.attn.q_proj.weight")
         'blocks.3.attn.wq.weight'
     """
-    for pattern, official in _RENAMES:
-        name = re.sub(pattern, official, name)
-    return name
+    return renamed(name, _RENAMES)
 
 
 def build_sapiens2(size: str, depth: int | None = None) -> nn.Module:

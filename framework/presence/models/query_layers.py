@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from presence.models.layers import sinusoids
+from presence.models.weight_files import renamed
 from presence.structures import ImageFeatures
 
 FREQUENCIES = 8  # octaves of a coordinate's code in LHM and LAM
@@ -92,9 +92,7 @@ def official_query_name(name: str) -> str:
         >>> official_query_name("transformer.layers.0.attention.context_norm_k.weight")
         'transformer.layers.0.attn.norm_added_k.weight'
     """
-    for pattern, official in _RENAMES:
-        name = re.sub(pattern, official, name)
-    return name
+    return renamed(name, _RENAMES)
 
 
 _RENAMES = (

@@ -127,6 +127,18 @@ def strip_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return inside or tensors
 
 
+def renamed(name: str, rules: Iterable[tuple[str, str]]) -> str:
+    """Applies (regular expression, replacement) to a weight's name, one after the other.
+
+    Example:
+        >>> renamed("blocks.3.norm.bias", [("^blocks", "layers"), ("norm", "ln")])
+        'layers.3.ln.bias'
+    """
+    for pattern, replacement in rules:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
 def fold_numbers(names: Iterable[str]) -> list[str]:
     """Writes names that differ in their first number as one.
 

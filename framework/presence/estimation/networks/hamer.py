@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,7 @@ from presence.estimation.networks import token_decoder
 from presence.estimation.networks.token_decoder import TokenDecoder
 from presence.geometry import rotation_6d_to_matrix
 from presence.models.vit import VisionTransformer
-from presence.models.weight_files import fill_strictly
+from presence.models.weight_files import fill_strictly, renamed
 
 SIDE, COLUMNS = 256, slice(32, -32)  # px; the network sees the middle 192 columns
 FOCAL = 5000.0  # px, of the crop's camera
@@ -128,12 +127,8 @@ def official_name(name: str) -> str:
     if root == "decoder":
         return f"mano_head.transformer.{token_decoder.official_name(rest)}"
     if root != "backbone":
-        for pattern, official in _HEADS:
-            name = re.sub(pattern, official, name)
-        return f"mano_head.{name}"
-    for pattern, official in _BACKBONE:
-        rest = re.sub(pattern, official, rest)
-    return f"backbone.{rest}"
+        return f"mano_head.{renamed(name, _HEADS)}"
+    return f"backbone.{renamed(rest, _BACKBONE)}"
 
 
 _HEADS = (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +14,7 @@ from presence.estimation.networks import token_decoder
 from presence.estimation.networks.token_decoder import TokenDecoder
 from presence.geometry import rotation_6d_to_matrix
 from presence.models.vit import VisionTransformer
-from presence.models.weight_files import fill_strictly
+from presence.models.weight_files import fill_strictly, renamed
 
 PATCH, FOV = 14, 60.0  # px; degrees, of the camera that depths are learned for
 SIZES = {384: (12, 6), 768: (12, 12), 1024: (24, 16)}  # width to (depth, heads)
@@ -257,9 +256,7 @@ def official_name(name: str) -> str:
     if root == "decoder":
         return f"x_attention_head.transformer.{token_decoder.official_name(rest)}"
     if root == "backbone":
-        for pattern, official in _BACKBONE:
-            rest = re.sub(pattern, official, rest)
-        return f"backbone.encoder.{rest}"
+        return f"backbone.encoder.{renamed(rest, _BACKBONE)}"
     if root in ("score", "offset"):
         return f"mlp_{'classif' if root == 'score' else 'offset'}.{rest}"
     return f"x_attention_head.{_HEADS[root]}{'.' * bool(rest)}{rest}"

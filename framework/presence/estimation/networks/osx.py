@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from typing import Literal
 
 import torch
@@ -25,7 +24,7 @@ from presence.estimation.networks.osx_parts import (
     square_boxes,
 )
 from presence.models.vit import VisionTransformer
-from presence.models.weight_files import fill_strictly
+from presence.models.weight_files import fill_strictly, renamed
 
 IMAGE = (512, 384)  # rows and columns of the input, px; the encoder sees every second pixel
 TASK_TOKENS = 31
@@ -170,9 +169,7 @@ def official_name(name: str) -> str:
         'encoder.blocks.3.attn.proj.weight'
     """
     renames = _ENCODER if name.startswith("encoder.") else _BRANCHES
-    for pattern, official in renames:
-        name = re.sub(pattern, official, name)
-    return name
+    return renamed(name, renames)
 
 
 def _current(name: str) -> str:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
 import torch
 from torch import Tensor, nn
 
 from presence.models.vit import VisionTransformer
-from presence.models.weight_files import fill_strictly
+from presence.models.weight_files import fill_strictly, renamed
 
 HEIGHT, WIDTH = 1024, 768  # px of the input
 CELLS = (256, 192)  # rows and columns of a heat map
@@ -69,9 +67,7 @@ def official_name(name: str) -> str:
         >>> official_name("last.bias")
         'head.final_layer.bias'
     """
-    for pattern, official in _RENAMES:
-        name = re.sub(pattern, official, name)
-    return name
+    return renamed(name, _RENAMES)
 
 
 def _up(inputs: int, outputs: int) -> list[nn.Module]:

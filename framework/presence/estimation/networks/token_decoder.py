@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from presence.models.weight_files import renamed
 
 
 class TokenDecoder(nn.Module):
@@ -74,9 +74,7 @@ def official_name(name: str) -> str:
         >>> official_name("blocks.2.query.weight")
         'transformer.layers.2.1.fn.to_q.weight'
     """
-    for pattern, official in _RENAMES:
-        name = re.sub(pattern, official, name)
-    return name
+    return renamed(name, _RENAMES)
 
 
 _RENAMES = (
