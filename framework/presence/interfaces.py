@@ -109,6 +109,29 @@ class Decoder(nn.Module, ABC):
                 them as keyword-only parameters.
         """
 
+    def settle(
+        self,
+        features: UVFeatures,
+        avatar: Avatar,
+        portraits: Portrait,
+        posed: ProxyMesh,
+        camera: Camera,
+    ) -> UVFeatures:
+        """Reads each portrait's colours once more, where an avatar's Gaussians are in it.
+
+        A surface point's colour and that of the cloth before it differ, and more so between
+        portraits from several sides: what is to be blended must be settled first. Returned as they
+        are unless a decoder overrides this.
+
+        Args:
+            features: [K] of portraits of one person.
+            avatar: [1] of that person.
+            portraits: [K 3 H W].
+            posed: the body in each of them, [K].
+            camera: [K].
+        """
+        return features
+
     def finish(
         self,
         rendering: Rendering,

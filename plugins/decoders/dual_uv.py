@@ -210,6 +210,17 @@ class DualUVDecoder(Decoder):
             avatar, base = self._look_again(avatar, base, features, *seen)
         return self._colour(avatar, base)
 
+    def settle(
+        self,
+        features: UVFeatures,
+        avatar: Avatar,
+        portraits: Portrait,
+        posed: ProxyMesh,
+        camera: Camera,
+    ) -> UVFeatures:
+        """With `resample`: seen texels take their portrait's colour where the Gaussians are."""
+        return self.second_look.settle(features, avatar, portraits, posed, camera)
+
     def _seen(
         self, portrait: Portrait | None, posed: ProxyMesh | None
     ) -> tuple[Portrait, ProxyMesh] | None:
@@ -292,11 +303,8 @@ class DualUVDecoder(Decoder):
         """
         texels = self.surface.from_map(torch.cat([features.texels, features.texels_seen], 1))
         rgb, shown = texels[..., :3], (texels[..., 3:] > 0).to(texels.dtype)
-        if colours is not None:
-            trust = colours[..., 3:]
-            if features.texels_first is not None:  # others' colours are not in this portrait
-                trust = trust * self.surface.from_map(features.texels_first)
-            rgb = torch.lerp(rgb, colours[..., :3], trust)
+        if colours is not None and not features.settled:
+            rgb = torch.lerp(rgb, colours[..., :3], colours[..., 3:])
         if self.complete:
             rgb = self.completion(rgb, shown)
             return torch.logit(rgb.clamp(0.01, 0.99))

@@ -299,5 +299,7 @@ def test_feedback_comes_after_training_only():
 
     two = cat([v, v])
     blends = [m.reconstruct_many(two.portrait, two.body, two.camera).canonical for m in models]
-    assert torch.equal(blends[0].means, blends[1].means)
+    for model, blend in zip(models, blends):
+        alone = model.reconstruct(*given).canonical.means[0]
+        torch.testing.assert_close(blend.means, alone, atol=5e-4, rtol=0)
     assert torch.equal(blends[0].colors, blends[1].colors)

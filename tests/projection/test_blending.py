@@ -1,7 +1,6 @@
 """Blending several portraits in UV, against the formula written out cell by cell."""
 
 import numpy as np
-import pytest
 import torch
 
 from presence.projection import blend_uv
@@ -38,9 +37,6 @@ def test_every_cell_is_the_weighted_mean_of_the_views_that_see_it():
             best = seen[:, 0, row, column].max()
             assert getattr(out, f"{name}_seen")[0, row, column] == best
             alone += (w > 0).sum() == 1
-            if name == "texels":
-                first = w[0] / w.sum() if w.sum() > 0 else 0
-                assert out.texels_first[0, row, column] == pytest.approx(first, rel=1e-4)
     assert alone > 10  # cells that one view alone decides
 
 

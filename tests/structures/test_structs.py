@@ -89,19 +89,3 @@ def test_equal_names_bind_within_one_struct_only():
     assert Pair(torch.zeros(4, 2), torch.zeros(4, 3)).batch_shape == ()
     with pytest.raises(ValueError, match="Pair.right"):
         Pair(torch.zeros(4, 2), torch.zeros(5, 3))
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Labelled(TensorStruct):
-    points: torch.Tensor = tensor("N 3")
-    label: torch.Tensor | None = tensor("N", optional=True)
-
-
-def test_an_optional_field_is_none_or_checked():
-    bare, whole = Labelled(torch.zeros(2, 5, 3)), Labelled(torch.zeros(2, 5, 3), torch.ones(2, 5))
-    assert bare.label is None and bare[0].label is None and cat([bare, bare]).label is None
-    assert whole[0].label.shape == (5,) and cat([whole, whole]).label.shape == (4, 5)
-    with pytest.raises(ValueError, match=r"Labelled.label should end in \[N\]"):
-        Labelled(torch.zeros(2, 5, 3), torch.ones(2, 4))
-    with pytest.raises(ValueError, match="Labelled.points should be a tensor, got NoneType"):
-        Labelled(None)

@@ -148,6 +148,11 @@ class AvatarModel(BaseModel):
         avatar = self.decoder(features, canonical, body, camera, **self._also(portrait, posed))
         if posed is None or self.training:
             return avatar
+        return self._fed_back(avatar, portrait, posed, camera)
+
+    def _fed_back(
+        self, avatar: Avatar, portrait: Portrait, posed: ProxyMesh, camera: Camera
+    ) -> Avatar:
         with torch.autocast(avatar.device.type, enabled=False):
             return self.feedback(avatar, portrait, posed, camera, self.renderer)
 
@@ -168,8 +173,10 @@ class AvatarModel(BaseModel):
         """Builds one avatar from several portraits of one person, blended in UV.
 
         Each portrait is projected with its own pose and camera; see `presence.projection.blend_uv`.
-        The avatar has the shape, pose and camera of the first. Feedback is left out: it would pull
-        the blend's colours towards one of the portraits.
+        Before that, decoders may read colours where the first portrait's Gaussians are in each of
+        them*, see `Decoder.settle`. The avatar has the shape, pose and camera of the first.
+        Feedback corrects what comes from the first alone: it would pull the blend's colours
+        towards one of the portraits.
 
         Args:
             portraits: [K 3 H W], of one size.
@@ -200,13 +207,16 @@ class AvatarModel(BaseModel):
         assert self.projector is not None, "a UV decoder needs a projector"
         posed = self.pose_body(body)
         uv = self.projector(self.encoder(portraits), portraits, posed, camera)
-        first, also = body[:1], self._also(portraits[:1], posed[:1])
-        given = self.canonical_mesh(first), first, camera[:1]
+        front = portraits[:1], posed[:1], camera[:1]
+        given = self.canonical_mesh(body[:1]), body[:1], camera[:1]
+        also = self._also(*front[:2])
+        one = self._fed_back(self.decoder(uv[:1], *given, **also), *front)
+        uv = self.decoder.settle(uv, one, portraits, posed, camera)
         avatar = self.decoder(blend_uv(uv, weights).unsqueeze(), *given, **also)[0]
         if geometry == "blend":
             return avatar
-        shape = self.decoder(uv[:1], *given, **also)[0].canonical
-        return avatar.replace(canonical=shape.replace(colors=avatar.canonical.colors))
+        colors = avatar.canonical.colors
+        return one[0].replace(canonical=one[0].canonical.replace(colors=colors))
 
     def animate(
         self,

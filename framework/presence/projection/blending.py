@@ -29,7 +29,7 @@ def blend_uv(
 
     Returns:
         The blend, without the axis of the portraits; a cell's `seen` is the best view's, among
-        those of positive weight, and `texels_first` the first view's share in a texel.
+        those of positive weight.
     """
     count = views.batch_shape[0]
     given = views.core.new_ones(count) if weights is None else views.core.new_tensor(weights)
@@ -44,6 +44,4 @@ def blend_uv(
         mean = (share * values).sum(0) / total.clamp_min(1e-30)
         blended[name] = torch.where(best > 0, mean, torch.zeros_like(mean))
         blended[name + _FLAG] = best
-        if name == "texels":
-            blended["texels_first"] = share[0] / total.clamp_min(1e-30)
-    return UVFeatures(**blended)
+    return UVFeatures(**blended, settled=views.settled)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from presence.projection.covering import cover, gaps
 from presence.projection.silhouette import carve, colours_at, narrow
 from presence.projection.surface import SurfaceMap
-from presence.structures import Avatar, Portrait, ProxyMesh
+from presence.structures import Avatar, Camera, Portrait, ProxyMesh, UVFeatures, cat
 
 
 class SecondLook(nn.Module):
@@ -76,3 +76,29 @@ class SecondLook(nn.Module):
             canonical = canonical.replace(scales=scales)
         colours = colours_at(portrait, means, avatar.camera) if self.resample else None
         return avatar.replace(canonical=canonical), colours
+
+    def settle(
+        self,
+        features: UVFeatures,
+        avatar: Avatar,
+        portraits: Portrait,
+        posed: ProxyMesh,
+        camera: Camera,
+    ) -> UVFeatures:
+        """With `resample`, gives seen texels their portrait's colour where the Gaussians are.
+
+        Args:
+            features: [K] of portraits of one person.
+            avatar: [1] of that person.
+            portraits: [K 3 H W].
+            posed: the body in each of them, [K].
+            camera: [K].
+        """
+        if not self.resample:
+            return features
+        means = cat([avatar] * portraits.batch_shape[0]).pose(posed).means
+        there = colours_at(portraits, means, camera)
+        texels = torch.cat([features.texels, features.texels_seen], 1)
+        rgb, seen = self.surface.from_map(texels).split([3, 1], -1)
+        rgb = torch.lerp(rgb, there[..., :3], there[..., 3:]) * (seen > 0)
+        return features.replace(texels=self.surface.to_map(rgb), settled=True)

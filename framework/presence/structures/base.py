@@ -12,19 +12,15 @@ from torch import Tensor
 T = TypeVar("T", bound="TensorStruct")
 
 
-def tensor(shape: str, *, unit: str = "", optional: bool = False) -> Any:
+def tensor(shape: str, *, unit: str = "") -> Any:
     """Declares a tensor field by its trailing axes.
 
     Args:
         shape: axis names or sizes, such as `"N 3"`; equal names within one struct must have
             equal sizes. Axes in front of these are batch, the same for every field.
         unit: for people, such as "m" or "px".
-        optional: may be None, which is then the default; not for a struct's first field.
     """
-    metadata = {"shape": shape.split(), "unit": unit, "optional": optional}
-    if optional:
-        return dataclasses.field(default=None, metadata=metadata)
-    return dataclasses.field(metadata=metadata)
+    return dataclasses.field(metadata={"shape": shape.split(), "unit": unit})
 
 
 def static(**kwargs: Any) -> Any:
@@ -57,8 +53,6 @@ class TensorStruct:
         batch: tuple[int, ...] | None = None
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if value is None and field.metadata.get("optional"):
-                continue
             if "shape" in field.metadata:
                 lead = self._check_tensor(field, value, sizes)
             elif isinstance(value, TensorStruct) and not field.metadata.get("static"):

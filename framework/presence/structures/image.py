@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from presence.structures.base import TensorStruct, tensor
+from presence.structures.base import TensorStruct, static, tensor
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -58,8 +58,8 @@ class UVFeatures(TensorStruct):
         texels: [... 3 S S] the portrait's colour at each texel's surface point, 0 where unseen.
         texels_seen: [... 1 S S] cosine of the angle at which the texel's surface point was seen,
             0 where it was not.
-        texels_first: [... 1 S S] share of the first portrait in a texel's colour, where several
-            were blended; None for a single one.
+        settled: whether `texels` hold the portrait's colours where the Gaussians are instead, so
+            that a decoder need not read them again; see `Decoder.settle`.
     """
 
     core: Tensor = tensor("C U U")
@@ -68,7 +68,7 @@ class UVFeatures(TensorStruct):
     shell_seen: Tensor = tensor("1 s s")
     texels: Tensor = tensor("3 S S")
     texels_seen: Tensor = tensor("1 S S")
-    texels_first: Tensor | None = tensor("1 S S", optional=True)
+    settled: bool = static(default=False)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
