@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from presence.errors import ConfigError, check_known
+from presence.errors import ConfigError
 from presence.geometry import matrix_to_quaternion, quaternion_multiply
 from presence.interfaces import Body, Decoder
 from presence.models.attribute_heads import AttributeHeads
@@ -81,9 +81,6 @@ class DualUVDecoder(Decoder):
             the surface have at least*: no holes where offsets spread texels, from near either.
         narrow: standard deviations that must fit between a Gaussian and the portrait's outline*,
             see `presence.projection.narrow`; 0 leaves sizes as they are.
-        mend: when `cover`, `carve`, `narrow` and `resample` apply: "always", or at "test" time.
-            Their gradients are steep and rough (a mask's edge, a print's), and can drown all others
-            in training; without them there the drawing's own gradient is left*.
         max_offset: metres; offsets are soft-limited to it*.
     """
 
@@ -119,13 +116,11 @@ class DualUVDecoder(Decoder):
         resample: bool = False,
         cover: float = 0.0,
         narrow: float = 0.0,
-        mend: Literal["always", "test"] = "always",
         max_offset: float = 0.3,
     ) -> None:
         super().__init__()
         if (complete or resample) and not texel_rgb:
             raise ConfigError("complete and resample improve texel_rgb's colours, which is off")
-        check_known("mend", mend, ("always", "test"))
         if surface.size % core_size:
             raise ValueError(f"core_size={core_size} must divide the map size {surface.size}")
         self.surface, self.core_size, self.shell_size = surface, core_size, shell_size
@@ -143,7 +138,7 @@ class DualUVDecoder(Decoder):
             self.shell_in = AlignedLinear(in_channels + 1, cell)
         if texel_rgb:
             self.texel_in = nn.Linear(4 * self.patch**2, cell)
-        self.complete, self.outline, self.mend = complete, outline, mend
+        self.complete, self.outline = complete, outline
         self.second_look = SecondLook(
             surface, cover=cover, carve=carve, narrow=narrow, resample=resample
         )
@@ -206,7 +201,7 @@ class DualUVDecoder(Decoder):
             raw = self._fit_outline(raw, texels, told)
         avatar = Avatar(self._place(raw, canonical), body, camera, self.surface.binding)
         base = None if copied is None else copied[..., :3].float()
-        if seen and self.second_look.active and (self.mend == "always" or not self.training):
+        if seen and self.second_look.active:
             avatar, base = self._look_again(avatar, base, features, *seen)
         return self._colour(avatar, base)
 

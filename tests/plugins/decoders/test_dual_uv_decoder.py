@@ -169,20 +169,6 @@ def test_resample_takes_the_colour_where_a_gaussian_ends():
     assert (anew.colors[:, :2] - ends)[central].abs().max() < 0.01
 
 
-def test_mending_at_test_time_leaves_training_alone():
-    camera, shown = front(), portrait()
-    heads, mended = Said(offset=OUTWARDS), dict(carve=True, narrow=2.0, resample=True, cover=0.4)
-    ways = {"plain": {}, "always": mended, "test": dict(mended, mend="test")}
-    models = {name: build(heads, mask_ratio=0.0, **options) for name, options in ways.items()}
-    found = {name: decoded(model, shown, camera)[0] for name, model in models.items()}
-    learning = {name: decoded(model.train(), shown, camera)[0] for name, model in models.items()}
-    changed = {"scales", "opacities", "colors"}
-    assert differing(found["test"], found["plain"]) == changed
-    assert not differing(found["test"], found["always"])
-    assert not differing(learning["test"], learning["plain"])
-    assert differing(learning["always"], learning["plain"]) == changed
-
-
 def test_complete_gives_unseen_texels_a_colour():
     """Seen from the person's left, the right side takes the left one's colours."""
     camera, shown = camera_at(EYE, 0.0, 0.0), portrait()
@@ -255,11 +241,6 @@ def test_what_looks_at_the_portrait_asks_for_it(switch):
     uv = model.projector(model.encoder(shown), shown, posed, camera)
     with pytest.raises(TypeError, match=next(iter(switch))):
         model.decoder(uv, canonical, params, camera)
-
-
-def test_mending_has_two_times():
-    with pytest.raises(ConfigError, match="mend"):
-        build(mend="never")
 
 
 @pytest.mark.parametrize("switch", ["complete", "resample"])
