@@ -35,9 +35,6 @@ _POSE_SIGMA = {
     "heel": 0.02,
     "foot_index": 0.02,
 }
-# Share of a corrected landmark's own deviation that it counts with. Mask, shape and face draw the
-# fit off ears, shoulders and hips by more than these landmarks err (99 half bodies).
-_CORRECTED_SHARE = {"ear": 0.7, "shoulder": 0.7, "hip": 0.6}
 _KNUCKLES = ("pinky", "index", "thumb")
 _FACE_SIGMA, _HAND_SIGMA = 0.002, 0.005
 _FACE_SHARE, _HAND_SHARE = 0.3, 0.6  # neighbouring landmarks err together: each counts less
@@ -209,11 +206,7 @@ def detected_sigmas(detection: Detection, name: str, spread: Tensor) -> Tensor:
     """
     usual = keypoint_sigmas(name, spread)
     own = detection.deviations.get(name)
-    if own is None:
-        return usual
-    bare = [n.split("_", 1)[-1] for n in POSE_NAMES]
-    share = torch.tensor([_CORRECTED_SHARE.get(n, 1.0) for n in bare])
-    return torch.where(own.isnan(), usual, share * own)
+    return usual if own is None else torch.where(own.isnan(), usual, own)
 
 
 def visible_parts(detection: Detection) -> dict[str, float]:
