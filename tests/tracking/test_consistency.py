@@ -9,7 +9,7 @@ from presence.tracking.consistency import consistent
 from presence.tracking.detection import POSE
 from presence.tracking.evidence import keypoint_weights
 from presence.tracking.fitting import BodyFitter
-from presence.tracking.measuring.scores import angle_between
+from presence.tracking.measuring.scores import angle_between, mesh_mask
 from presence.tracking.relaxed import JOINT
 
 
@@ -119,3 +119,23 @@ def test_a_hidden_hand_is_fitted_where_it_is_placed(seen, body, landmarks):
     px = tracking.camera.project(body(tracking.body).joints[[wrist]])[0]
     true = camera.project(body(params).joints[[wrist]])[0]
     assert float((px - true).norm()) < 0.05 * camera.height
+
+
+def test_landmarks_hold_longer_against_a_mask_that_lacks_an_elbow(
+    seen, body, landmarks, monkeypatch
+):
+    params = seen.params(0)
+    camera = seen.camera(params, "half")
+    detection = seen.detect(params, camera, ("pose", "face"))
+    alpha = mesh_mask(body(params).vertices, camera, body.topology).float().numpy()
+    alpha[:, int(detection.point("left_elbow")[0]) - 60 :] = 0
+    joint = [JOINT["left_elbow"]]
+    true, _ = camera.project(body(params).joints[joint])
+
+    def error():
+        found = BodyFitter(body, landmarks)(detection, alpha)
+        return float((found.camera.project(body(found.body).joints[joint])[0] - true).norm())
+
+    firm = error()
+    monkeypatch.setattr("presence.tracking.fitting._FIRM", 4.0)  # as before the mask counts
+    assert firm < 0.7 * error()
