@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
 import torch
 
 from presence.tracking.consistency import consistent
 from presence.tracking.detection import POSE
 from presence.tracking.evidence import keypoint_weights
 from presence.tracking.fitting import BodyFitter
-from presence.tracking.measuring.scores import angle_between
+from presence.tracking.measuring.scores import angle_between, mesh_mask
 from presence.tracking.relaxed import JOINT
 
 
@@ -28,7 +29,7 @@ def test_arms_laid_along_the_rim_count_as_unseen(seen):
     params = seen.params(0)
     detection = seen.detect(params, seen.camera(params, "half"), ("pose", "face"))
     pose = detection.keypoints["pose"].clone()
-    pose[[POSE["right_elbow"], POSE["right_wrist"]]] = torch.tensor([6.0, 790.0, 0.9])
+    pose[[POSE["right_elbow"], POSE["right_wrist"]]] = torch.tensor([6.0, 790.0, 0.7])
     pose[POSE["left_elbow"]] = torch.tensor([500.0, 600.0, 0.9])
     pose[POSE["left_wrist"]] = torch.tensor([500.0, 795.0, 0.9])  # cut off at the wrist: it tells
     found = consistent(
@@ -36,6 +37,29 @@ def test_arms_laid_along_the_rim_count_as_unseen(seen):
     )
     assert found.confidence("right_wrist") < 0.4 and found.confidence("right_elbow") < 0.4
     assert found.confidence("left_wrist") > 0.8
+
+
+@pytest.mark.parametrize(("confidence", "counts"), [(0.95, True), (0.6, False)])
+def test_an_arm_that_reaches_beyond_the_picture_points_where_it_does(
+    seen, body, landmarks, confidence, counts
+):
+    """Held out sideways, with the elbow by the rim and the hand beyond it."""
+    params = seen.params(1, yaw=0.0)
+    pose = params.pose.clone()
+    pose[JOINT["left_shoulder"]] = torch.tensor([0.0, -0.1, -0.1])
+    pose[JOINT["left_elbow"]] = torch.tensor([0.0, -0.3, 0.6])
+    params = params.replace(pose=pose)
+    detection = seen.detect(params, seen.camera(params, "half"), ("pose", "face"))
+    points = detection.keypoints["pose"].clone()
+    assert points[POSE["left_elbow"], 0] > 0.97 * 800 and points[POSE["left_wrist"], 0] > 850
+    points[[POSE["left_elbow"], POSE["left_wrist"]], 2] = confidence
+    sets = {**detection.keypoints, "pose": points}
+    found = body(BodyFitter(body, landmarks)(dataclasses.replace(detection, keypoints=sets)).body)
+    for first, second in (("left_shoulder", "left_elbow"), ("left_elbow", "left_wrist")):
+        true, got = (
+            mesh.joints[JOINT[second]] - mesh.joints[JOINT[first]] for mesh in (body(params), found)
+        )
+        assert (angle_between(true, got) < 35) == counts, (second, angle_between(true, got))
 
 
 def test_a_forearm_that_is_not_seen_hangs(seen, body, landmarks, monkeypatch):
@@ -95,3 +119,23 @@ def test_a_hidden_hand_is_fitted_where_it_is_placed(seen, body, landmarks):
     px = tracking.camera.project(body(tracking.body).joints[[wrist]])[0]
     true = camera.project(body(params).joints[[wrist]])[0]
     assert float((px - true).norm()) < 0.05 * camera.height
+
+
+def test_landmarks_hold_longer_against_a_mask_that_lacks_an_elbow(
+    seen, body, landmarks, monkeypatch
+):
+    params = seen.params(0)
+    camera = seen.camera(params, "half")
+    detection = seen.detect(params, camera, ("pose", "face"))
+    alpha = mesh_mask(body(params).vertices, camera, body.topology).float().numpy()
+    alpha[:, int(detection.point("left_elbow")[0]) - 60 :] = 0
+    joint = [JOINT["left_elbow"]]
+    true, _ = camera.project(body(params).joints[joint])
+
+    def error():
+        found = BodyFitter(body, landmarks)(detection, alpha)
+        return float((found.camera.project(body(found.body).joints[joint])[0] - true).norm())
+
+    firm = error()
+    monkeypatch.setattr("presence.tracking.fitting._FIRM", 4.0)  # as before the mask counts
+    assert firm < 0.7 * error()

@@ -27,6 +27,7 @@ from presence.tracking.solver import minimize
 from presence.tracking.terms import PinholeView
 
 _BODY_BETAS = 20  # the leading coefficients that shape the body rather than the face
+_FIRM = 8.0  # standard deviations to which landmarks are believed against a mask that pulls
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,7 +190,8 @@ class BodyFitter:
         if objective.silhouette is None or parts["upper"] < SEEN:
             return state
         active = Active(tuple(range(22)), betas=tuple(range(self.body.num_betas)))
-        emphasis = Emphasis(dict.fromkeys(objective.rows, 1.0), silhouette=self.options.silhouette)
+        sets = dict.fromkeys(objective.rows, 1.0)
+        emphasis = Emphasis(sets, silhouette=self.options.silhouette, robust=_FIRM)
         for _ in range(3):
             state = self._solve(objective, state, active, emphasis, iterations=5)
         return state
@@ -208,7 +210,8 @@ class BodyFitter:
             expression=tuple(range(self.body.num_expression)) if "face" in objective.rows else (),
         )
         silhouette = self.options.silhouette if parts["upper"] >= SEEN else 0.0
-        emphasis = Emphasis(dict.fromkeys(objective.rows, 1.0), silhouette=silhouette)
+        sets = dict.fromkeys(objective.rows, 1.0)
+        emphasis = Emphasis(sets, silhouette=silhouette, robust=_FIRM)
         return self._solve(objective, state, active, emphasis, iterations=8)
 
     def _solve(

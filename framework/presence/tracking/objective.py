@@ -16,7 +16,14 @@ from presence.tracking.body_facts import (
     shape_prior,
 )
 from presence.tracking.detection import LANDMARK_SETS, POSE, SET_SIZES, Detection
-from presence.tracking.evidence import DIRECTIONS, detected_sigmas, keypoint_weights
+from presence.tracking.evidence import (
+    DIRECTIONS,
+    UNSURE,
+    arm_confidence,
+    bone_weights,
+    detected_sigmas,
+    keypoint_weights,
+)
 from presence.tracking.landmarks import LandmarkMap, PointRig
 from presence.tracking.relaxed import JOINT, joint_limits, pose_sigma, relaxed_pose
 from presence.tracking.rig import Active, FitRig, FitState, RigPoints
@@ -113,13 +120,12 @@ class FitObjective:
                 ends.append(offset + second)
                 bone = (world[second] - world[first]) * flip
                 targets.append(torch.nn.functional.normalize(bone, dim=0))
-                sure = self.weights[[offset + first, offset + second]].min()
-                weights.append(sure * (1.0 if name == "pose" else 0.3))
+            weights.append(bone_weights(detection, name, pairs, self.weights[self.rows[name]]))
         count = len(self.rig)
         self.starts = _one_hot(starts, count)
         self.ends = _one_hot(ends, count)
         self.bone_targets = torch.stack(targets).double() if targets else torch.zeros(0, 3).double()
-        self.bone_weights = torch.tensor(weights, dtype=torch.float64)
+        self.bone_weights = torch.cat(weights) if weights else torch.zeros(0).double()
         self._set_hanging(detection)
 
     def _set_hanging(self, detection: Detection) -> None:
@@ -129,7 +135,7 @@ class FitObjective:
             for side in ("left", "right")
             if "pose" in self.rows
             and f"{side}_hand" not in self.rows
-            and detection.confidence(f"{side}_wrist") < 0.4
+            and arm_confidence(detection, f"{side}_wrist") < UNSURE
         ]
         start = self.rows["pose"].start if sides else 0
         rows = [[start + POSE[f"{s}_{part}"] for s in sides] for part in ("elbow", "wrist")]

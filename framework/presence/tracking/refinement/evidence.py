@@ -11,7 +11,7 @@ from torch import Tensor
 
 from presence.structures import TensorStruct, static, tensor
 from presence.tracking.detection import LANDMARK_SETS, SET_SIZES, Detection
-from presence.tracking.evidence import joint_strength, keypoint_weights, visible_parts
+from presence.tracking.evidence import bone_weights, joint_strength, keypoint_weights, visible_parts
 from presence.tracking.objective import metric_bones
 from presence.tracking.silhouette import SilhouetteTarget
 
@@ -96,19 +96,18 @@ def _row(detection: Detection, mask: np.ndarray | None) -> dict:
     found = keypoint_weights(detection)
     for name, points in detection.keypoints.items():
         target[ROWS[name]], weights[ROWS[name]] = points[:, :2], found[name].float()
-    bones, bone_weights = [], []
+    bones, sure = [], []
     metric = {name: (pairs, world) for name, pairs, world in metric_bones(detection)}
     for name, pairs in _BONES.items():
         ends = torch.tensor(pairs)
         if name not in metric:
             bones.append(torch.zeros(len(pairs), 3))
-            bone_weights.append(torch.zeros(len(pairs)))
+            sure.append(torch.zeros(len(pairs)))
             continue
         world = metric[name][1] * torch.tensor([1.0, -1.0, -1.0])
         bone = world[ends[:, 1]] - world[ends[:, 0]]
         bones.append(torch.nn.functional.normalize(bone, dim=-1))
-        sure = weights[ROWS[name]][ends].amin(-1)
-        bone_weights.append(sure * (1.0 if name == "pose" else 0.3))
+        sure.append(bone_weights(detection, name, pairs, weights[ROWS[name]]))
     parts = visible_parts(detection)
     silhouette = None if mask is None else SilhouetteTarget(mask)
     contour, outlined = torch.zeros(_CONTOUR, 2), torch.zeros(_CONTOUR)
@@ -119,7 +118,7 @@ def _row(detection: Detection, mask: np.ndarray | None) -> dict:
         "target": target,
         "weights": weights,
         "bones": torch.cat(bones),
-        "bone_weights": torch.cat(bone_weights),
+        "bone_weights": torch.cat(sure),
         "signed": None if silhouette is None else silhouette.signed,
         "contour": contour,
         "outlined": outlined,
