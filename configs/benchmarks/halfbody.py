@@ -4,7 +4,7 @@
 docs/benchmarking.md. Open components, about 20 M parameters each.
 """
 
-# Dual-UV in 300 steps, as in `dualuv_tiny.py`: decided about outlines, and not held back by smoothness.
+# Dual-UV in 300 steps, as in `dualuv_tiny.py`: its losses, and not held back by smoothness.
 _SHORT = [
     "model.reconstruction.l1=2.0",
     "model.reconstruction.l2=0.0",

@@ -34,6 +34,7 @@ from presence.structures import (
     Portrait,
     ProxyMesh,
     UVFeatures,
+    cat,
 )
 
 
@@ -214,7 +215,8 @@ class DualUVDecoder(Decoder):
         camera: Camera,
     ) -> UVFeatures:
         """With `resample`: seen texels take their portrait's colour where the Gaussians are."""
-        return self.second_look.settle(features, avatar, portraits, posed, camera)
+        means = cat([avatar] * portraits.batch_shape[0]).pose(posed).means
+        return self.second_look.settle(features, means, portraits, camera)
 
     def _seen(
         self, portrait: Portrait | None, posed: ProxyMesh | None

@@ -20,11 +20,11 @@ def drop_cells(features: UVFeatures, most: float) -> UVFeatures:
     core = (torch.rand(batch, 1, size, size, device=device) >= share).float()
     shell = (torch.rand(features.shell_seen.shape, device=device) >= share).float()
     texels = core.repeat_interleave(patch, -1).repeat_interleave(patch, -2)
-    return UVFeatures(
-        features.core * core,
-        features.core_seen * core,
-        features.shell * shell,
-        features.shell_seen * shell,
-        features.texels * texels,
-        features.texels_seen * texels,
+    return features.replace(
+        core=features.core * core,
+        core_seen=features.core_seen * core,
+        shell=features.shell * shell,
+        shell_seen=features.shell_seen * shell,
+        texels=features.texels * texels,
+        texels_seen=features.texels_seen * texels,
     )

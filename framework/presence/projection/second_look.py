@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from presence.projection.covering import cover, gaps
 from presence.projection.silhouette import carve, colours_at, narrow
 from presence.projection.surface import SurfaceMap
-from presence.structures import Avatar, Camera, Portrait, ProxyMesh, UVFeatures, cat
+from presence.structures import Avatar, Camera, Portrait, ProxyMesh, UVFeatures
 
 
 class SecondLook(nn.Module):
@@ -78,25 +78,18 @@ class SecondLook(nn.Module):
         return avatar.replace(canonical=canonical), colours
 
     def settle(
-        self,
-        features: UVFeatures,
-        avatar: Avatar,
-        portraits: Portrait,
-        posed: ProxyMesh,
-        camera: Camera,
+        self, features: UVFeatures, means: Tensor, portraits: Portrait, camera: Camera
     ) -> UVFeatures:
         """With `resample`, gives seen texels their portrait's colour where the Gaussians are.
 
         Args:
-            features: [K] of portraits of one person.
-            avatar: [1] of that person.
+            features: [K] of portraits.
+            means: [K N 3] centres of one person's Gaussians, posed as in each portrait, metres.
             portraits: [K 3 H W].
-            posed: the body in each of them, [K].
             camera: [K].
         """
         if not self.resample:
             return features
-        means = cat([avatar] * portraits.batch_shape[0]).pose(posed).means
         there = colours_at(portraits, means, camera)
         texels = torch.cat([features.texels, features.texels_seen], 1)
         rgb, seen = self.surface.from_map(texels).split([3, 1], -1)
