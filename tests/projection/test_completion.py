@@ -1,5 +1,6 @@
 """Colours of unseen texels, against brute force over all pairs and the mirror's geometry."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -52,19 +53,54 @@ def test_a_back_takes_the_colour_of_what_is_seen_at_its_height(sphere):
     assert 0.3 < mean.mean() < 0.7  # the mean of all knows nothing of height
 
 
-def test_cells_are_weighted_by_their_distance(sphere):
+def test_what_is_near_counts_by_distance_and_likeness(sphere):
     body, surface, _ = sphere
-    module = NearbyColours(body, surface, cells=8, reach=0.3)
+    steps = (0.4, 0.25)
+    module = NearbyColours(body, surface, cells=8, sources=4, reach=0.3, likeness=steps)
     torch.manual_seed(0)
     colours = torch.rand(1, len(surface), 3)
     seen = (torch.rand(1, len(surface), 1) < 0.1).float()
     found = module(colours, seen)
     known = torch.maximum(seen, seen[:, module.mirror])[0, :, 0] > 0
-    full = torch.where(seen > 0, colours, colours[:, module.mirror])[0]
-    texel = int((~known).nonzero()[0, 0])
-    pairs = module.weights[module.cell[texel]][module.cell[known]][:, None].double()
-    wanted = (pairs * full[known]).sum(0) / pairs.sum()
-    torch.testing.assert_close(found[0, texel].double(), wanted, atol=1e-5, rtol=0)
+    full = torch.where(seen > 0, colours, colours[:, module.mirror])[0].double().numpy()
+    of = module.source.numpy()
+    for texel in (~known).nonzero()[:3, 0].tolist():
+        weights = module.weights[module.cell[texel]].double().numpy()
+        there = [np.flatnonzero(known.numpy() & (of == k)) for k in range(len(weights))]
+        there = [(w, len(t), full[t].mean(0)) for w, t in zip(weights, there) if len(t)]
+        mean = average([w * n for w, n, _ in there], there)
+        for step in steps:
+            alike = [np.exp(-((c - mean) ** 2).sum() / (2 * step**2)) for _, _, c in there]
+            mean = average([w * n * a for (w, n, _), a in zip(there, alike)], there)
+        np.testing.assert_allclose(found[0, texel].numpy(), mean, atol=1e-4)
+
+
+def average(weights, there):
+    """The weighted mean of colours, as written on paper."""
+    return sum(w * colour for w, (_, _, colour) in zip(weights, there)) / sum(weights)
+
+
+def test_a_hem_is_narrower_than_the_mean_of_what_is_near(sphere):
+    body, surface, points = sphere
+    seen = (points[None, :, 2:] > 0.1).float()
+    colours = (points[None, :, 1:2] > 0.1).float().expand(-1, -1, 3)
+    back = points[:, 2] < -0.2
+
+    def share_of_greys(**options):
+        module = NearbyColours(body, surface, cells=32, sources=32, reach=0.15, **options)
+        found = module(colours, seen)[0, back, 0]
+        return ((found > 0.1) & (found < 0.9)).float().mean()
+
+    assert share_of_greys() < 0.5 * share_of_greys(likeness=())
+
+
+def test_colours_keep_their_gradients(sphere):
+    body, surface, points = sphere
+    module = NearbyColours(body, surface, cells=8)
+    colours = torch.rand(1, len(surface), 3, requires_grad=True)
+    seen = (points[None, :, 2:] > 0.1).float()
+    module(colours, seen)[0, points[:, 2] < -0.2].sum().backward()
+    assert (colours.grad[0, points[:, 2] > 0.2].sum(-1) > 0).float().mean() > 0.9
 
 
 def test_nothing_seen_gives_zeros_and_no_nan(sphere):
