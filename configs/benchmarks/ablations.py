@@ -17,7 +17,7 @@ benchmark = dict(
     ],
     rows={
         "_delete_": True,
-        "full": dict(config=config, paper="full"),
+        "full": dict(config=config, seeds=[0, 1], paper="full"),
         "with feedback": dict(
             config=config,
             overrides=["model.feedback={geometry: {steps: 15}, colours: {steps: 2}}"],
