@@ -14,6 +14,7 @@ from presence.io.images import load_portrait, save_png
 from presence.io.video import read_video
 from presence.models import AvatarModel
 from presence.pipeline import FILES, AvatarPlayer, load_reconstructor
+from presence.pipeline.loading import load_avatar_model
 
 ROOT = Path(__file__).resolve().parents[2]
 WEIGHTS = ROOT / "weights" / "dualuv_halfbody.safetensors"
@@ -64,6 +65,13 @@ def test_every_weight_is_in_the_model_and_every_place_is_filled(reconstructor):
     assert set(state) == set(tensors)
     for name, value in tensors.items():
         assert torch.equal(state[name], value.to(state[name].dtype)), name
+
+
+def test_rims_of_tracked_bodies_are_distrusted_unless_the_config_says_otherwise(tmp_path):
+    assert load_avatar_model(WEIGHTS)[0].projector.rims == 4
+    base = ROOT / "configs" / "dualuv_halfbody.py"
+    (tmp_path / "all.py").write_text(f"_base_ = ['{base}']\npipeline = dict(rims=0)\n")
+    assert load_avatar_model(WEIGHTS, tmp_path / "all.py")[0].projector.rims == 0
 
 
 def test_the_demos_files(astronaut):

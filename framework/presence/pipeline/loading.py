@@ -12,6 +12,7 @@ import torch
 from presence.errors import AssetError, ConfigError, did_you_mean
 from presence.pipeline.player import resolve_device
 from presence.pipeline.reconstruction import Reconstructor
+from presence.projection import DualUVProjector
 from presence.registry import TRACKERS
 from presence.tracking.default import tracker_config
 
@@ -24,6 +25,9 @@ def load_avatar_model(
     device: str | torch.device = "cpu",
 ) -> tuple[Any, Mapping[str, Any]]:
     """Loads an `AvatarModel` in eval mode, and the config that it was built from.
+
+    It is meant for tracked bodies, which are some pixels off: a Dual-UV projector that does not
+    say how many `rims` to distrust takes the config's `pipeline.rims`.
 
     Args:
         weights: a `.safetensors` file or a training checkpoint.
@@ -49,7 +53,10 @@ def load_avatar_model(
         raise ConfigError("changing single keys needs a config: give --config too")
     else:
         settings = config_from_plain(read_weights(weights)[1].get("config"), weights)
-    return load_model(weights, settings, place), settings
+    model = load_model(weights, settings, place)
+    if isinstance(model.projector, DualUVProjector):
+        model.projector.rims = model.projector.rims or _options(settings)["rims"]
+    return model, settings
 
 
 def load_reconstructor(
@@ -78,21 +85,24 @@ def load_reconstructor(
     body = model.body if place.type == "cpu" else copy.deepcopy(model.body).to("cpu")
     tracker = TRACKERS.build(tracker_config(settings.get("tracker")), body=body)
     used = {"weights": Path(weights).name, "config": Path(config).name if config else "in weights"}
-    options = _options(settings)
+    options = {k: v for k, v in _options(settings).items() if k != "rims"}
     return Reconstructor(model, tracker, device=place, used=used, progress=progress, **options)
+
+
+_LEAST = {"size": 1, "turntable": 1, "rims": 0}  # options of the config's `pipeline` section
 
 
 def _options(settings: Mapping[str, Any]) -> dict[str, int]:
     """The config's `pipeline` section; the window is as large as the training pictures."""
     trained = (settings.get("data") or {}).get("train") or {}
-    options = {"size": trained.get("size", 512), **(settings.get("pipeline") or {})}
+    given = settings.get("pipeline") or {}
+    options = {"size": trained.get("size", 512), "rims": 4, **given}
     for key, value in options.items():
-        if key not in ("size", "turntable"):
-            known = ["size", "turntable"]
+        if key not in _LEAST:
             raise ConfigError(
                 f"config section `pipeline` has no option `{key}`."
-                f"{did_you_mean(key, known)} Options: {', '.join(known)}."
+                f"{did_you_mean(key, _LEAST)} Options: {', '.join(_LEAST)}."
             )
-        if not isinstance(value, int) or not 1 <= value <= 4096:
+        if not isinstance(value, int) or not _LEAST[key] <= value <= 4096:
             raise ConfigError(f"pipeline.{key} should be a whole number up to 4096, got {value!r}")
     return options

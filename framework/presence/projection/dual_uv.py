@@ -11,6 +11,7 @@ from torch import Tensor
 from presence.geometry import vertex_normals
 from presence.interfaces import MeshRasterizer, Projector
 from presence.projection.fused import can_fuse, cell_lists, project_fused
+from presence.projection.rims import forget_rims
 from presence.projection.surface import SurfaceMap
 from presence.registry import PROJECTORS
 from presence.structures import (
@@ -42,6 +43,9 @@ class DualUVProjector(Projector):
         mask_filter: when a point outside the portrait's alpha counts as unseen: the paper does
             it at test time, against misaligned meshes.
         max_raster_size: the mesh is rasterized at most this large; the long side in pixels.
+        rims: pixels of that size beside another body part in which a grazing texel's colour counts
+            as unseen, whenever `mask_filter` applies: for tracked bodies, which are some pixels
+            off; see `presence.projection.rims`.
     """
 
     core_points: Tensor
@@ -67,12 +71,13 @@ class DualUVProjector(Projector):
         feature_stride: int = 2,
         mask_filter: Literal["never", "test", "always"] = "test",
         max_raster_size: int = 512,
+        rims: int = 0,
     ) -> None:
         super().__init__()
         self.surface, self.rasterizer = surface, rasterizer
         self.core_size, self.shell_size, self.shell_offset = core_size, shell_size, shell_offset
         self.depth_tolerance, self.mask_filter = depth_tolerance, mask_filter
-        self.max_raster_size = max_raster_size
+        self.max_raster_size, self.rims = max_raster_size, rims
         row, column = surface.texels // surface.size, surface.texels % surface.size
         for name, stride in (("core", feature_stride), ("shell", 2 * feature_stride)):
             side = core_size if name == "core" else shell_size
@@ -96,7 +101,24 @@ class DualUVProjector(Projector):
         """Rearranges features of a batch [B C h w] into UV; geometry stays in float32."""
         masked = self.mask_filter == "always" or (self.mask_filter == "test" and not self.training)
         if can_fuse(features, portrait, mesh):
-            return project_fused(self, features, portrait, mesh, camera, masked=masked)
+            uv = project_fused(self, features, portrait, mesh, camera, masked=masked)
+        else:
+            uv = self._project(features, portrait, mesh, camera, masked)
+        if not (masked and self.rims):
+            return uv
+        camera = self.raster_camera(camera)
+        body = self._rasterize(mesh.vertices, camera)
+        return forget_rims(uv, self.surface, body, mesh, camera, self.rims)
+
+    def _project(
+        self,
+        features: ImageFeatures,
+        portrait: Portrait,
+        mesh: ProxyMesh,
+        camera: Camera,
+        masked: bool,
+    ) -> UVFeatures:
+        """The projection in torch, with gradients to the features."""
         raster_camera = self.raster_camera(camera)
         body = self._rasterize(mesh.vertices, raster_camera)
         shell_vertices = mesh.vertices + self.shell_offset * vertex_normals(
