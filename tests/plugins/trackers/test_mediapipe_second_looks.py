@@ -8,7 +8,7 @@ from presence.bodies import load_body
 from presence.tracking.detection import POSE, Detection
 from presence.tracking.landmarks import LandmarkMap
 from presence.tracking.windows import Window
-from presence_plugins.trackers.mediapipe_detector import MediaPipeDetector
+from presence_plugins.trackers.mediapipe_detector import MediaPipeDetector, _ending_at
 from presence_plugins.trackers.mediapipe_face_points import (
     MESH_POINTS,
     belongs,
@@ -18,7 +18,7 @@ from presence_plugins.trackers.mediapipe_face_points import (
     with_face,
 )
 from presence_plugins.trackers.mediapipe_looks import MediaPipeLooks
-from presence_plugins.trackers.mediapipe_models import FoundFace, FoundPose
+from presence_plugins.trackers.mediapipe_models import FoundFace, FoundHand, FoundPose
 from presence_plugins.trackers.mediapipe_second_looks import pose_again, steady_face
 
 IMAGE = np.zeros((100, 100, 3), np.uint8)
@@ -187,3 +187,71 @@ def test_a_mask_looks_at_the_whole_head_without_a_mesh():
     assert person.contains(50, 1)  # hair above the eyes
     head = _parts(person, detection)[0]
     assert head.contains(50, 2) and head.contains(50, 80)
+
+
+def hand_at(x, y, *, left, score=0.95):
+    """A hand of 20 px whose wrist is at (x, y)."""
+    points = np.linspace((x, y), (x + 12, y - 20), 21)
+    return FoundHand(points, np.zeros((21, 3)), left, score)
+
+
+class Hands:
+    """Finds hands in the whole picture alone."""
+
+    def __init__(self, *hands):
+        self.found = list(hands)
+
+    def hands(self, image, window):
+        return self.found if window == Window.whole(image) else []
+
+
+@pytest.mark.parametrize(
+    ("stray", "sides"),
+    [
+        (hand_at(50, 60, left=False), {"left", "right"}),
+        (hand_at(50, 60, left=False, score=0.7), {"left"}),  # not surely a hand
+        (hand_at(50, 60, left=True), {"left"}),  # of the side that is there already
+        (hand_at(30, 30, left=False), {"left"}),  # too far from where the arm may end
+        (hand_at(83, 88, left=False), {"left"}),  # the first one again
+    ],
+)
+def test_a_second_hand_may_end_where_the_pose_has_no_wrist(stray, sides):
+    """The pose model has the right wrist near the left hand."""
+    pose = standing_pose()
+    pose.points[[POSE["left_wrist"], POSE["right_wrist"]]] = [(80, 90, 0.9), (60, 90, 0.9)]
+    detector = MediaPipeDetector(models=object())
+    detector._looks = Hands(hand_at(80, 90, left=True), stray)
+    hands = detector._find_hands(IMAGE, pose)
+    assert set(hands) == sides
+    ended = _ending_at(pose, hands).points
+    assert np.allclose(ended[POSE["left_wrist"]], pose.points[POSE["left_wrist"]])
+    if "right" in sides:
+        assert np.allclose(ended[POSE["right_wrist"]], (50, 60, 0.95))
+        assert ended[POSE["right_elbow"], 2] == 0
+
+
+def test_without_a_first_hand_nothing_elsewhere_passes_for_one():
+    pose = standing_pose()
+    pose.points[[POSE["left_wrist"], POSE["right_wrist"]]] = 80, 90, 0.1
+    detector = MediaPipeDetector(models=object())
+    detector._looks = Hands(hand_at(50, 60, left=False))
+    assert detector._find_hands(IMAGE, pose) == {}
+
+
+def test_a_face_without_a_body_may_be_a_print():
+    """Nothing is found about the print: the body is looked for without it."""
+
+    class Printed(MediaPipeDetector):
+        def _find_faces(self, image):
+            return [scored(FACE, 0.6)]
+
+        def _find_pose(self, image, face, *, alone):
+            return standing_pose() if face is None else None
+
+        def _find_mesh(self, image, face, pose, closer):
+            return None if face is not None else np.full((478, 2), 50.0)
+
+    detector = Printed(models=object())
+    detector._looks = type("Nothing", (Looks, Hands), {"__init__": Looks.__init__, "found": []})()
+    found = detector(IMAGE)
+    assert {"face", "pose"} <= set(found.keypoints)
