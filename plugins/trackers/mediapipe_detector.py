@@ -35,7 +35,7 @@ _TILES = (2, 4)  # a picture without findings is searched again in n x n overlap
 _SURE_FACE = 0.8  # a bare back of the head can pass for a face, but not surely
 _LARGE = 0.25  # share of the picture from which a face is large enough
 _STEADY = 0.72  # best score of a face in several crops from which its points are believed
-_NEARLY = 0.4  # in place of `in_profile`'s limit where only one crop tells it
+_NEARLY = 0.6  # `in_profile`'s limit from which crops look whether it is so: one look errs much
 _CLOSER = 1.6  # size of the crop in which a face's points are found, in sizes of the face
 _HEAD = [POSE[n] for n in ("nose", "left_eye", "right_eye", "left_ear", "right_ear")]
 
