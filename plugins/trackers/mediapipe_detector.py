@@ -17,7 +17,6 @@ from presence_plugins.trackers.mediapipe_face_points import (
     in_profile,
     with_face,
 )
-from presence_plugins.trackers.mediapipe_guessed_wrists import without_guessed_wrists
 from presence_plugins.trackers.mediapipe_looks import MediaPipeLooks
 from presence_plugins.trackers.mediapipe_models import (
     FoundFace,
@@ -95,8 +94,7 @@ class MediaPipeDetector:
                 points = np.column_stack([hand.points, np.full(21, hand.score)])
                 sets[f"{side}_hand"] = torch.from_numpy(points).float()
                 world[f"{side}_hand"] = torch.from_numpy(hand.world).float()
-        found = Detection(image.shape[1], image.shape[0], sets, world, tuple(notes))
-        return without_guessed_wrists(image, found)
+        return Detection(image.shape[1], image.shape[0], sets, world, tuple(notes))
 
     def _find_person(
         self, image: np.ndarray, faces: list[FoundFace]
