@@ -9,36 +9,34 @@ import torch
 
 from presence.errors import InputError
 from presence.tracking.detection import POSE, Detection
-from presence.tracking.windows import Window, cut
+from presence.tracking.windows import Window
+from presence_plugins.trackers.mediapipe_face_points import (
+    belongs,
+    beside,
+    contradicts,
+    in_profile,
+    with_face,
+)
+from presence_plugins.trackers.mediapipe_looks import MediaPipeLooks
 from presence_plugins.trackers.mediapipe_models import (
     FoundFace,
     FoundHand,
     FoundPose,
     MediaPipeModels,
 )
+from presence_plugins.trackers.mediapipe_second_looks import pose_again, steady_face
 
-_WORKING_SIDE = 1280  # px, long side of the crops given to the person models
-_FACE_SIDE = 512
-_HAND_SIDE = 384
 _HAND_WINDOWS = (1.0, 1.5, 2.2)  # sizes of crops about a wrist, in turn until a hand is found
 _HAND_RIM = 1.3  # the picture grown so much holds the wrists whose hands are looked for
+_SURE_HAND, _ASTRAY = 0.85, 2.5  # of a hand that ends at no wrist: score; sizes from the wrist
+_OTHER = {"left": "right", "right": "left"}
+_WRIST_OF_HAND = {"wrist": 0, "thumb": 2, "index": 5, "pinky": 17}
 _TILES = (2, 4)  # a picture without findings is searched again in n x n overlapping tiles
 _SURE_FACE = 0.8  # a bare back of the head can pass for a face, but not surely
 _LARGE = 0.25  # share of the picture from which a face is large enough
+_STEADY = 0.72  # best score of a face in several crops from which its points are believed
+_NEARLY = 0.6  # `in_profile`'s limit from which crops look whether it is so: one look errs much
 _CLOSER = 1.6  # size of the crop in which a face's points are found, in sizes of the face
-_BESIDE = 0.3  # mean distance of mesh and face, in mesh sizes, from which they are different things
-# Face mesh landmarks at the face detector's points, and the pose landmarks that go with each.
-_MESH_POINTS = (468, 473, 1, 13)
-_POSE_POINTS = [
-    [POSE[name] for name in names]
-    for names in (
-        ("right_eye", "right_eye_inner", "right_eye_outer"),
-        ("left_eye", "left_eye_inner", "left_eye_outer"),
-        ("nose",),
-        ("mouth_left", "mouth_right"),
-    )
-]
-_SMALL = 0.45  # size of the pose's face, in sizes of the face, below which it is another's
 _HEAD = [POSE[n] for n in ("nose", "left_eye", "right_eye", "left_ear", "right_ear")]
 
 
@@ -51,6 +49,7 @@ class MediaPipeDetector:
 
     def __init__(self, models: MediaPipeModels | None = None) -> None:
         self.models = models or MediaPipeModels()
+        self._looks = MediaPipeLooks(self.models)
 
     def __call__(self, image: np.ndarray) -> Detection:
         """Detects the largest person.
@@ -70,20 +69,28 @@ class MediaPipeDetector:
             _refuse(pose)  # the mesh model would invent a face on the back of a head
         closer = self._seen_closer(image, face)
         mesh = self._find_mesh(image, face, pose, closer)
+        if closer is not None and _doubtful(mesh, pose, closer):
+            mesh, pose = self._look_again(image, closer, mesh, pose)
+            if pose is not None and _seen_from_behind(pose, face):
+                _refuse(pose)
+        if mesh is None and pose is None and face is not None:  # a print or an ear, then
+            face, pose = None, self._find_pose(image, None, alone=True)
+            if pose is not None and not _seen_from_behind(pose, None):
+                mesh = self._find_mesh(image, None, pose, None)
         if mesh is None and (pose is None or face is None):
             _refuse(pose)
         if mesh is None:
             notes.append("no facial landmarks found: the face keeps its neutral expression")
         if pose is None:
             notes.append("no body pose found: only the head is fitted")
-        elif mesh is None and face is not None and _is_large(face, image):
-            pose = _with_face(pose, face)
         sets = {} if mesh is None else {"face": _with_confidence(mesh, face)}
         world = {}
         if pose is not None:
-            sets["pose"] = torch.from_numpy(pose.points).float()
             world["pose"] = torch.from_numpy(pose.world).float()
-            for side, hand in self._find_hands(image, pose).items():
+            hands = self._find_hands(image, pose)
+            pose = _ending_at(pose, hands)
+            sets["pose"] = torch.from_numpy(pose.points).float()
+            for side, hand in hands.items():
                 points = np.column_stack([hand.points, np.full(21, hand.score)])
                 sets[f"{side}_hand"] = torch.from_numpy(points).float()
                 world[f"{side}_hand"] = torch.from_numpy(hand.world).float()
@@ -103,31 +110,19 @@ class MediaPipeDetector:
 
     def _find_faces(self, image: np.ndarray) -> list[FoundFace]:
         whole = Window.whole(image)
-        found = self._faces_in(image, whole)
+        found = self._looks.faces(image, whole)
         for count in _TILES:
             if found or not _worth_tiles(whole, count):
                 break
             for tile in _tiles(whole, count):
-                found += self._faces_in(image, tile)
+                found += self._looks.faces(image, tile)
         return _without_doubles(found)
-
-    def _faces_in(self, image: np.ndarray, window: Window) -> list[FoundFace]:
-        crop = cut(image, window, _WORKING_SIDE)
-        scale = window.width / crop.shape[1]
-        return [
-            dataclasses.replace(
-                face,
-                window=_to_image(face.window, window, scale),
-                points=_points_to_image(face.points, window, crop),
-            )
-            for face in self.models.faces(crop)
-        ]
 
     def _seen_closer(self, image: np.ndarray, face: FoundFace | None) -> FoundFace | None:
         """Takes a small face's points from a crop: to 4% of its size instead of 11%."""
         if face is None or _is_large(face, image):
             return face
-        near = self._faces_in(image, face.window.square().scaled(_CLOSER))
+        near = self._looks.faces(image, face.window.square().scaled(_CLOSER))
         again = [f for f in near if f.window.overlap(face.window) > 0.2]
         return dataclasses.replace(face, points=again[0].points) if again else face
 
@@ -142,21 +137,12 @@ class MediaPipeDetector:
         else:
             windows += [_below_face(face.window, width, whole) for width in (7.0, 4.5)]
         for window in windows:
-            pose = self._pose_in(image, window)
+            pose = self._looks.pose(image, window)
             if pose is None:
                 continue
-            if face is None or _belongs(pose, face):
+            if face is None or belongs(pose, face):
                 return pose
         return None
-
-    def _pose_in(self, image: np.ndarray, window: Window) -> FoundPose | None:
-        crop = cut(image, window, _WORKING_SIDE)
-        pose = self.models.pose(crop)
-        if pose is None:
-            return None
-        points = pose.points.copy()
-        points[:, :2] = _points_to_image(points[:, :2], window, crop)
-        return FoundPose(points, pose.world, None)
 
     def _find_mesh(
         self,
@@ -175,14 +161,33 @@ class MediaPipeDetector:
             x, y = head.mean(0)
             windows += [Window.around(x, y, size * f, size * f) for f in (3.0, 4.5)]
         for window in windows:
-            crop = cut(image, window, _FACE_SIDE)
-            mesh = self.models.face_mesh(crop)
-            if mesh is not None:
-                points = _points_to_image(mesh, window, crop)
-                beside = _beside(points, face) and _beside(points, closer)
-                if window.scaled(0.6).contains(*points.mean(0)) and not beside:
-                    return points
+            mesh = self._looks.mesh(image, window)
+            if mesh is not None and not (beside(mesh, face) and beside(mesh, closer)):
+                return mesh
         return None
+
+    def _look_again(
+        self,
+        image: np.ndarray,
+        face: FoundFace,
+        mesh: np.ndarray | None,
+        pose: FoundPose | None,
+    ) -> tuple[np.ndarray | None, FoundPose | None]:
+        """Settles what mesh and pose leave open by what crops about the face agree on.
+
+        A missing pose, or one that has the head elsewhere, is looked for again; beside a mesh, one
+        that has counts nothing. In profile, where the mesh model hardly turns beyond 60 degrees,
+        and where there is no mesh, the pose's eyes, nose and mouth come from the face detector.
+        """
+        face = steady_face(self._looks, image, face)
+        sure = face.score > _STEADY
+        if pose is None or (sure and contradicts(pose, face)):
+            pose = pose_again(self._looks, image, face) or (pose if mesh is None else None)
+        if pose is None or not sure:
+            return mesh, pose
+        if mesh is None or in_profile(face):
+            return None, with_face(pose, face)
+        return mesh, pose
 
     def _find_hands(self, image: np.ndarray, pose: FoundPose) -> dict[str, FoundHand]:
         """Looks around each wrist; a hand belongs to the wrist that it ends at.
@@ -190,7 +195,8 @@ class MediaPipeDetector:
         The pose model is often unsure of a wrist whose hand is in plain view, so its confidence
         does not count. A wrist may lie beyond the picture's rim and its fingers within. Last, the
         whole picture is looked at: hands of half bodies and heads are large, and their wrists'
-        places unsure.
+        places unsure. A second one may be where the pose has no wrist, where arms cross or a hand
+        is before the face; where there is none, hair and folds may look like a hand.
         """
         picture = Window.whole(image).scaled(_HAND_RIM)
         wrists = {side: pose.points[POSE[f"{side}_wrist"]] for side in ("left", "right")}
@@ -199,18 +205,20 @@ class MediaPipeDetector:
         for factor in _HAND_WINDOWS:
             for side in wrists:
                 if side not in found:
-                    hands = self._hands_in(image, _hand_window(pose, side, factor))
+                    hands = self._looks.hands(image, _hand_window(pose, side, factor))
                     _assign(hands, wrists, found)
         if len(found) < len(wrists):
-            _assign(self._hands_in(image, Window.whole(image)), wrists, found)
+            hands = self._looks.hands(image, Window.whole(image))
+            _assign(hands, wrists, found)
+            if len(found) == 1:
+                ((side, (_, first)),) = found.items()
+                found |= _stray(hands, first, _OTHER[side], pose)
         return {side: hand for side, (_, hand) in found.items()}
 
-    def _hands_in(self, image: np.ndarray, window: Window) -> list[FoundHand]:
-        crop = cut(image, window, _HAND_SIDE)
-        return [
-            dataclasses.replace(hand, points=_points_to_image(hand.points, window, crop))
-            for hand in self.models.hands(crop)
-        ]
+
+def _doubtful(mesh: np.ndarray | None, pose: FoundPose | None, face: FoundFace) -> bool:
+    found_all = mesh is not None and pose is not None and not contradicts(pose, face)
+    return not found_all or in_profile(face, _NEARLY)
 
 
 def _assign(
@@ -231,6 +239,43 @@ def _assign(
             score = hand.score if agrees else 0.75 - 0.5 * hand.score
             if side not in found or costs[side] < found[side][0]:
                 found[side] = costs[side], dataclasses.replace(hand, score=score)
+
+
+def _stray(
+    hands: list[FoundHand], first: FoundHand, side: str, pose: FoundPose
+) -> dict[str, tuple[float, FoundHand]]:
+    """The hand that the model surely takes for the one of a side, though it ends at no wrist.
+
+    On 533 people of training seeds four such hands were true, at most 2.3 of their sizes from the
+    pose's wrist; hair and folds that pass for a hand lie at 3 and more.
+    """
+    wrist = pose.points[POSE[f"{side}_wrist"], :2]
+    others = [
+        hand
+        for hand in hands
+        if hand.is_left == (side == "left")
+        and hand.score > _SURE_HAND
+        and _apart(hand, first)
+        and np.linalg.norm(hand.points[0] - wrist) < _ASTRAY * np.ptp(hand.points, 0).max()
+    ]
+    return {side: (0.0, max(others, key=lambda hand: hand.score))} if others else {}
+
+
+def _apart(hand: FoundHand, other: FoundHand) -> bool:
+    distance = np.linalg.norm(hand.points - other.points, axis=-1).mean()
+    return bool(distance > 0.5 * np.ptp(hand.points, 0).max())
+
+
+def _ending_at(pose: FoundPose, hands: dict[str, FoundHand]) -> FoundPose:
+    """Lets arms end at their hands: of one that ends elsewhere, wrist and elbow were misplaced."""
+    points = pose.points.copy()
+    for side, hand in hands.items():
+        wrist = points[POSE[f"{side}_wrist"]]
+        if np.linalg.norm(wrist[:2] - hand.points[0]) > np.ptp(hand.points, 0).max():
+            for name, index in _WRIST_OF_HAND.items():
+                points[POSE[f"{side}_{name}"]] = *hand.points[index], hand.score
+            points[POSE[f"{side}_elbow"], 2] = 0.0
+    return dataclasses.replace(pose, points=points)
 
 
 def _refuse(pose: FoundPose | None) -> None:
@@ -296,58 +341,13 @@ def _hand_window(pose: FoundPose, side: str, factor: float) -> Window:
     return Window.around(x, y, size, size)
 
 
-def _to_image(inner: Window, window: Window, scale: float) -> Window:
-    return Window(
-        window.left + inner.left * scale,
-        window.top + inner.top * scale,
-        inner.width * scale,
-        inner.height * scale,
-    )
-
-
-def _points_to_image(points: np.ndarray, window: Window, crop: np.ndarray) -> np.ndarray:
-    scale = np.array([window.width / crop.shape[1], window.height / crop.shape[0]])
-    return points * scale + (window.left, window.top)
-
-
 def _with_confidence(mesh: np.ndarray, face: FoundFace | None) -> torch.Tensor:
     score = 0.8 if face is None else face.score
     return torch.from_numpy(np.column_stack([mesh, np.full(len(mesh), score)])).float()
 
 
-def _belongs(pose: FoundPose, face: FoundFace) -> bool:
-    """The nose is at the face, and the pose is not a small body laid on a large head."""
-    at_face = face.window.scaled(1.6).contains(*pose.points[POSE["nose"], :2])
-    marks = np.stack([pose.points[indices, :2].mean(0) for indices in _POSE_POINTS])
-    return at_face and _extent(marks) > _SMALL * _extent(face.points)
-
-
-def _extent(points: np.ndarray) -> float:
-    return float(np.linalg.norm(points - points.mean(0)))
-
-
 def _is_large(face: FoundFace, image: np.ndarray) -> bool:
     return face.window.width > _LARGE * min(image.shape[:2])
-
-
-def _beside(mesh: np.ndarray, face: FoundFace | None) -> bool:
-    """In profile, a mesh may lie on an ear, where the face detector is not misled."""
-    if face is None:
-        return False
-    apart = np.linalg.norm(mesh[list(_MESH_POINTS)] - face.points, axis=-1).mean()
-    return bool(apart > _BESIDE * np.ptp(mesh, 0).max())
-
-
-def _with_face(pose: FoundPose, face: FoundFace) -> FoundPose:
-    """Moves eyes, nose and mouth to where the face detector has them.
-
-    It looks at the face alone: it places those of heads to 4% of the face's size, the pose model,
-    to which heads are small, to 7%, in profile to 15% (110 and 14 pictures of heads).
-    """
-    points = pose.points.copy()
-    for indices, point in zip(_POSE_POINTS, face.points):
-        points[indices, :2] += point - points[indices, :2].mean(0)
-    return dataclasses.replace(pose, points=points)
 
 
 def _mean_visibility(pose: FoundPose) -> float:
