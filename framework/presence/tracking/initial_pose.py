@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -13,7 +11,6 @@ from presence.tracking.relaxed import JOINT, relaxed_pose
 
 _SURE = 0.5  # confidence from which a landmark is followed
 _STRAIGHT = 0.25  # sine of a bend below which it does not tell which way the limb is twisted
-_HANGING_TILT = 10.0  # degrees, outwards and forwards, of a forearm that hangs
 
 
 def initial_pose(detection: Detection) -> Tensor:
@@ -47,21 +44,6 @@ def body_yaw(detection: Detection) -> float:
             across += sure * (world[POSE[f"left_{part}"]] - world[POSE[f"right_{part}"]])
     # Picture axes to world axes: +z away from the camera is -z.
     return float(torch.atan2(across[2], across[0])) if float(across.norm()) > 0 else 0.0
-
-
-def hanging_direction(detection: Detection, side: str) -> Tensor:
-    """Returns the direction [3] (unit, world axes) in which a forearm hangs from its elbow.
-
-    Elbows are never quite straight: hands hang a little outwards and forwards of them.
-
-    Args:
-        detection: says which way the body is turned.
-        side: "left" or "right".
-    """
-    tilt = math.tan(math.radians(_HANGING_TILT))
-    outwards = tilt if side == "left" else -tilt
-    turn = axis_angle_to_matrix(torch.tensor([0.0, body_yaw(detection), 0.0]))
-    return torch.nn.functional.normalize(turn @ torch.tensor([outwards, -1.0, tilt]), dim=0)
 
 
 def _lay_limb(
