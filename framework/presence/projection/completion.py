@@ -89,13 +89,12 @@ class NearbyColours(nn.Module):
         with torch.no_grad():
             rest = body(body.default_params()).rest_vertices.cpu()
         points = surface.binding.to("cpu").interpolate(rest)
-        filled, sources_ = (_Cells(body, surface, points, side) for side in (cells, sources))
-        weights = _nearness(filled, sources_, reach, across, depth)
+        filled, asked = (_Cells(body, surface, points, side) for side in (cells, sources))
         constants = dict(
             mirror=mirrored_points(body, surface),
             cell=filled.of_texel,
-            source=sources_.of_texel,
-            weights=weights,
+            source=asked.of_texel,
+            weights=_nearness(filled, asked, reach, across, depth),
         )
         for name, value in constants.items():
             self.register_buffer(name, value, persistent=False)
@@ -109,9 +108,9 @@ class NearbyColours(nn.Module):
         gathered = torch.cat([colours * known, known], -1)
         total = gathered.new_zeros(len(gathered), self.weights.shape[1], 4)
         total = total.index_add(1, self.source, gathered)  # [B Q 4]
-        near = _mean(self.weights @ total)  # [B P 3]
+        near, sources = _mean(self.weights @ total), _mean(total)  # [B P 3], [B Q 3]
         for width in self.likeness:
-            near = _mean(self._alike(near, _mean(total), width) @ total)
+            near = _mean(self._alike(near, sources, width) @ total)
         return colours * known + near[:, self.cell] * (1 - known)
 
     @torch.no_grad()
