@@ -16,6 +16,7 @@ from presence.interfaces import Tracker
 from presence.registry import TRACKERS
 from presence.structures import Portrait, Tracking
 from presence.tracking.detection import Detection
+from presence.tracking.face_correction import FaceCorrection
 from presence.tracking.fitting import BodyFitter, FitOptions
 from presence.tracking.landmark_correction import LandmarkCorrection
 from presence.tracking.landmarks import LandmarkMap
@@ -58,7 +59,9 @@ class MediaPipeTracker(Tracker):
         self._landmarks = landmarks or self.body.name
         self._options = FitOptions(fov=fov, silhouette=silhouette)
         self._models = MediaPipeModels()
-        self.detector = MediaPipeDetector(self._models)
+        self._own = self._landmarks == self.body.name  # what is corrected are distances to this map
+        faces = FaceCorrection.bundled(self.body.name) if self._own else None
+        self.detector = MediaPipeDetector(self._models, faces)
         self.segmenter = MediaPipeSegmenter(self._models)
 
     @property
@@ -69,8 +72,7 @@ class MediaPipeTracker(Tracker):
     @functools.cached_property
     def fitter(self) -> BodyFitter:
         """The fit, set up when it is first needed."""
-        own = self._landmarks == self.body.name  # what is corrected are distances to this map
-        correction = LandmarkCorrection.bundled(self.body.name) if own else None
+        correction = LandmarkCorrection.bundled(self.body.name) if self._own else None
         landmarks = LandmarkMap.load(self._landmarks)
         return BodyFitter(self.body, landmarks, self._options, correction)
 
