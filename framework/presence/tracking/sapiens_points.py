@@ -38,7 +38,7 @@ POSE_POINTS: dict[str, int] = {
     "mouth_left": 189,
     "mouth_right": 188,
 }
-"""Pose landmark to Sapiens' keypoint. Knuckles are the hands'; corners of the eyes are the face's."""
+"""Pose landmark to Sapiens' keypoint. Knuckles are the hands', corners of the eyes the face's."""
 FACE_POINTS: dict[int, int] = {
     1: 178,  # tip of the nose
     2: 179,  # below the nose

@@ -45,9 +45,7 @@ def enlarged(detection: Detection, portrait: Portrait) -> Detection:
     height, width = portrait.size
     scale = torch.tensor([width / detection.width, height / detection.height, 1.0])
     points = {name: values * scale for name, values in detection.keypoints.items()}
-    return Detection(
-        width, height, points, detection.world, detection.notes, taken=detection.taken
-    )
+    return Detection(width, height, points, detection.world, detection.notes, taken=detection.taken)
 
 
 def nearest(estimates: tuple[Estimate, ...], cues: Cues) -> Estimate | None:

@@ -34,8 +34,10 @@ SURFACE = {
     20: "right_heel",
 }
 FACE = {
-    178: 1, 179: 2, 71: 168, 188: 61, 189: 291, 190: 0, 191: 17, 204: 78, 205: 308, 206: 13, 207: 14,
-    120: 133, 121: 33, 122: 159, 163: 145, 96: 362, 97: 263, 98: 386, 146: 374, 281: 468, 272: 473,
+    178: 1, 179: 2, 71: 168,
+    188: 61, 189: 291, 190: 0, 191: 17, 204: 78, 205: 308, 206: 13, 207: 14,
+    120: 133, 121: 33, 122: 159, 163: 145, 96: 362, 97: 263, 98: 386, 146: 374,
+    281: 468, 272: 473,
 }  # fmt: skip
 FIRST = {"right_hand": 21, "left_hand": 42}
 WRIST = {"right_hand": 41, "left_hand": 62}
@@ -76,7 +78,7 @@ def sapiens_keypoints(body, landmarks, params, camera, *, hands=True, face=True,
 
 def hands_of(points, found=True):
     """Returns the hands from wrist and thumb's base outwards."""
-    order = [first + 4 * f + k for first in (0,) for f in range(5) for k in (3, 2, 1, 0)]
+    order = [4 * finger + k for finger in range(5) for k in (3, 2, 1, 0)]
     result = {}
     for name, first in FIRST.items():
         hand = points[[WRIST[name], *(first + k for k in order)]].clone()
