@@ -87,6 +87,12 @@ class Detection:
                         f"Detection.{kind}[{name!r}] should be one of {SET_SIZES} with 3 columns, "
                         f"got shape {tuple(points.shape)}"
                     )
+        for name, rows in self.taken.items():
+            if tuple(rows.shape) != (SET_SIZES.get(name),):
+                raise ValueError(
+                    f"Detection.taken[{name!r}] should be a row of one of {SET_SIZES}, "
+                    f"got shape {tuple(rows.shape)}"
+                )
 
     def point(self, name: str) -> Tensor:
         """Returns one pose landmark [3] (px, px, confidence); zeros where no pose was found."""
