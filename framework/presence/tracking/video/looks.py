@@ -24,7 +24,8 @@ class FrameTracker(Protocol):
     """What a tracker must have to be used on videos; `MediaPipeTracker` does.
 
     One that also has `others`, the names of estimators that see pictures rather than landmarks,
-    as `FusedTracker` does, fits keyframes with its own `fit` where there are any.
+    as `FusedTracker` does, fits keyframes with its own `fit` where there are any; one that has
+    `with_keypoints` looks at a side view again, for better landmarks.
     """
 
     body: Body
