@@ -28,10 +28,18 @@ class MediaPipeSegmenter:
         """Returns the person's mask [H W] float32 in 0..1 of an [H W 3] uint8 picture."""
         return refine_mask(image, self.probability(image, detection))
 
-    def probability(self, image: np.ndarray, detection: Detection) -> np.ndarray:
-        """Returns the coarse probability [H W] float32 of being the person."""
+    def probability(
+        self, image: np.ndarray, detection: Detection, reach: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Returns the coarse probability [H W] float32 of being the person.
+
+        Args:
+            image: [H W 3] uint8.
+            detection: of the person.
+            reach: [N 2] px, points in the picture that the person is known to reach besides.
+        """
         height, width = image.shape[:2]
-        person = _person_window(detection)
+        person = _person_window(detection, reach)
         windows = [person, *_parts(person, detection)]
         selfie = _merge([(w, self._selfie(cut(image, w, _SIDE))) for w in windows], height, width)
         crop = cut(image, person, _SIDE)
@@ -65,8 +73,8 @@ def _merge(maps: list[tuple[Window, np.ndarray]], height: int, width: int) -> np
     return total / weights
 
 
-def _person_window(detection: Detection) -> Window:
-    points = []
+def _person_window(detection: Detection, reach: np.ndarray | None = None) -> Window:
+    points = [] if reach is None else [reach]
     for name, marks in detection.keypoints.items():
         kept = marks[(marks[:, 2] > 0.3) & detection.inside(marks)]
         if name == "face" and len(kept):  # hair and neck lie well outside the face's landmarks

@@ -96,5 +96,5 @@ def test_one_tracker_is_the_default_everywhere(tool):
         test = (config.get("data") or {}).get("test") or {}
         assert "tracker" not in test, path
         benchmark = dict(config.get("benchmark") or {})
-        if benchmark.get("type") in ("TrackingAccuracy", "TrackingVideo"):
+        if benchmark.get("type") in ("TrackingAccuracy", "TrackingVideo", "TurnedAccuracy"):
             assert BENCHMARKS.build(benchmark).tracker == tracker_config()

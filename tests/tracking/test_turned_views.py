@@ -24,8 +24,8 @@ class BlindTracker:
     def detector(self, image):
         raise InputError("nobody was found in the picture")
 
-    def probability(self, image, detection):
-        self.expected = detection
+    def probability(self, image, detection, reach):
+        self.expected, self.reach = detection, reach
         return self.mask
 
 
@@ -42,6 +42,9 @@ def test_a_turned_view_starts_from_the_front(body, landmarks, seen, facing, degr
     options = RefineOptions(steps=0.3)
     found = track_turned(tracker, portrait, Tracking(front, camera), facing, options)
     assert tracker.expected.keypoints["pose"].shape == (33, 3)
+    rows, columns = mask.nonzero()  # where the mask is looked for holds all of it
+    assert tracker.reach.min(0)[0] < columns.min() + 2 and tracker.reach.max(0)[0] > columns.max()
+    assert tracker.reach.min(0)[1] < rows.min() + 2 and tracker.reach.max(0)[1] > rows.max()
     shown = [
         (mesh.joints[16] - mesh.joints[17]) @ view.cam_from_world[:3, :3].T
         for mesh, view in ((body(truth), camera), (body(found.body), found.camera))

@@ -5,6 +5,7 @@ from presence.benchmark.sweep import MethodSweep
 from presence.benchmark.tracker_map import TrackerMap
 from presence.benchmark.tracking_accuracy import TrackingAccuracy
 from presence.benchmark.tracking_video import TrackingVideo
+from presence.benchmark.turned_accuracy import TurnedAccuracy
 
 __all__ = [
     "Benchmark",
@@ -13,5 +14,6 @@ __all__ = [
     "TrackerMap",
     "TrackingAccuracy",
     "TrackingVideo",
+    "TurnedAccuracy",
     "run_benchmark",
 ]

@@ -62,7 +62,7 @@ class TrackingAccuracy(Benchmark):
         """Measures everybody who is not in `rows.jsonl` yet, and writes table and summary."""
         out.mkdir(parents=True, exist_ok=True)
         path = out / "rows.jsonl"
-        rows = _read(path)
+        rows = read_rows(path)
         done = {row["name"] for row in rows}
         wanted = [name for name in _names(self.people) if f"{name[0]}_{name[1]}" not in done]
         for row in self._measure(wanted):
@@ -187,7 +187,8 @@ def _share(angles: Sequence[float]) -> float:
     return sum(angle <= 45.0 for angle in angles) / len(angles) if angles else math.nan
 
 
-def _read(path: Path) -> list[Row]:
+def read_rows(path: Path) -> list[Row]:
+    """Returns the rows of a `rows.jsonl`; none where there is no such file."""
     if not path.is_file():
         return []
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]

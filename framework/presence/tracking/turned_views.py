@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from presence.bodies import Body
 from presence.errors import InputError
 from presence.structures import Camera, Portrait, Tracking
 from presence.tracking.consistency import consistent
@@ -55,13 +56,12 @@ def track_turned(
             f"{camera.height}: both should have one shape"
         )
     fitter = tracker.fitter
-    start = FrameStates.from_params(seen_by_camera(fitter.body, front).unsqueeze())
-    start = turned(start, _DEGREES[facing])
+    start = turned_front(fitter.body, front, facing)
     camera = camera.resized(width, height)
     image = (portrait.rgb.detach().cpu().clamp(0, 1) * 255).round().byte().permute(1, 2, 0)
     pixels = np.ascontiguousarray(image.numpy())
     seen = None if facing == "back" else _detected(tracker, pixels)
-    mask = _mask(tracker, portrait, pixels, seen or _expected(tracker, start, camera))
+    mask = _mask(tracker, portrait, pixels, seen, start, camera)
     whose = ""
     if facing != "back" and hasattr(tracker, "with_keypoints"):
         cut_out = portrait.replace(alpha=torch.from_numpy(mask).to(portrait.rgb)[None])
@@ -80,6 +80,18 @@ def track_turned(
         keypoints=dict(seen.keypoints) if seen else {},
         notes=(note, whose) if whose else (note,),
     )
+
+
+def turned_front(body: Body, front: Tracking, facing: Facing) -> FrameStates:
+    """Returns the front view's body turned about its pelvis: where the fit of a view starts.
+
+    Args:
+        body: the model that `front` is of.
+        front: the front view's tracking.
+        facing: where in the picture the person looks.
+    """
+    start = FrameStates.from_params(seen_by_camera(body, front).unsqueeze())
+    return turned(start, _DEGREES[facing])
 
 
 def at_origin(states: FrameStates, camera: Camera) -> Tracking:
@@ -103,22 +115,38 @@ def _detected(tracker: FrameTracker, pixels: np.ndarray) -> Detection | None:
         return None
 
 
-def _expected(tracker: FrameTracker, start: FrameStates, camera: Camera) -> Detection:
-    """What a detector would say if the start were right: where to look for the person's mask."""
+def _expected(
+    tracker: FrameTracker, start: FrameStates, camera: Camera
+) -> tuple[Detection, np.ndarray]:
+    """What a detector would say if the start were right, and where the body would reach.
+
+    Returns:
+        landmarks, and the body's vertices [V 2] px, those beyond the picture on its rim: where to
+        look for the person's mask.
+    """
     fitter = tracker.fitter
     at = at_origin(start, camera)
     mesh = fitter.body(at.body)
+    reach, _ = at.camera.project(mesh.vertices)
+    reach = reach.clamp_min(0).minimum(reach.new_tensor([camera.width, camera.height]))
     points = {}
     for name in LANDMARK_SETS[:2]:
         px, _ = at.camera.project(fitter.landmarks.points(fitter.body, name, mesh))
         points[name] = torch.cat([px, torch.ones_like(px[:, :1])], -1)
-    return Detection(camera.width, camera.height, points)
+    return Detection(camera.width, camera.height, points), reach.numpy()
 
 
 def _mask(
-    tracker: FrameTracker, portrait: Portrait, pixels: np.ndarray, detection: Detection
+    tracker: FrameTracker,
+    portrait: Portrait,
+    pixels: np.ndarray,
+    seen: Detection | None,
+    start: FrameStates,
+    camera: Camera,
 ) -> np.ndarray:
     given = portrait.alpha[0].detach().cpu()
     if float((given < 0.5).float().mean()) > 0.01:
         return given.numpy()
-    return tracker.segmenter.probability(pixels, detection)
+    if seen is not None:
+        return tracker.segmenter.probability(pixels, seen)
+    return tracker.segmenter.probability(pixels, *_expected(tracker, start, camera))

@@ -1,18 +1,28 @@
-"""Rendered people with known bodies, by framing and by how far they are turned away."""
+"""Rendered people with known bodies: turned away by some angle, and one person all round."""
 
 from __future__ import annotations
 
 import copy
+import dataclasses
+import math
+
+import torch
 
 from presence.bodies import Body
 from presence.rasterize import build_rasterizer
 from presence.structures import Portrait, View
+from presence.synthesis.framing import Viewpoint
 from presence.synthesis.people import ProceduralPeople
 from presence.tracking.fusing.regimes import Framing
+from presence.tracking.measuring.known_people import KnownPerson
 
 # Height and width, px; the first seed of the framing, within the test split's range.
 _SIZES = {"head": (512, 512), "half": (640, 512), "full": (768, 512)}
 _FIRST = {"head": 60_000, "half": 70_000, "full": 80_000}
+_FIRST_ROUND = {"head": 130_000, "half": 140_000, "full": 150_000}
+_FRONT_YAW = 20.0  # degrees that a front view is off at most, either way
+CAMERA_YAW = {"left": 90.0, "right": -90.0, "back": 180.0}
+"""Degrees of the camera about somebody who then looks there in the picture."""
 
 
 class TurnedPeople:
@@ -42,6 +52,64 @@ class TurnedPeople:
         maker.framings, maker.reference_yaw = {framing: 1.0}, ((1.0, *self.yaws[number]),)
         recipe = maker.draw([_FIRST[framing] + 1000 * number + index], 1)
         return maker.render(recipe, _SIZES[framing])[0, 0]
+
+
+class PeopleAllRound:
+    """Renders people of the test split from the front, a side and behind, in one pose.
+
+    All cameras of a person have the same lens, height, distance and place in the picture, as
+    `presence.synthesis.framing` frames them; the front is up to 20 degrees off, the others not.
+
+    Args:
+        body: the model that they are made of.
+        supersample: samples along a pixel's side.
+    """
+
+    def __init__(self, body: Body, *, supersample: int = 2) -> None:
+        self._maker = ProceduralPeople(
+            body,
+            build_rasterizer("cpu"),
+            reference_yaw=((1.0, 0.0, _FRONT_YAW),),
+            supersample=supersample,
+        )
+
+    def person(
+        self, framing: Framing, index: int, size: tuple[int, int] | None = None
+    ) -> dict[str, KnownPerson]:
+        """Renders one person; the side is the left one of every other person.
+
+        Args:
+            framing: of the pictures.
+            index: which person of that framing.
+            size: height and width, px; None for the framing's own.
+
+        Returns:
+            "front", "left" or "right", and "back", without masks.
+        """
+        maker = copy.copy(self._maker)  # the anatomy behind it is shared
+        maker.framings = {framing: 1.0}
+        names = ("left", "back") if index % 2 == 0 else ("right", "back")
+        recipe = maker.draw([_FIRST_ROUND[framing] + index], 3)
+        point = _as_first(recipe.viewpoint)
+        yaws = [float(point.yaw[0, 0]), *(math.radians(CAMERA_YAW[name]) for name in names)]
+        recipe = recipe.replace(viewpoint=point.replace(yaw=torch.tensor([yaws])))
+        views = maker.render(recipe, size or _SIZES[framing])[0]
+        return {
+            name: KnownPerson(
+                f"{framing}_{index}_{name}",
+                framing,
+                uncut(views[number].portrait),
+                views[number].body,
+                views[number].camera,
+            )
+            for number, name in enumerate(("front", *names))
+        }
+
+
+def _as_first(point: Viewpoint) -> Viewpoint:
+    """Returns viewpoints [B n] that are all the first one."""
+    fields = {f.name: getattr(point, f.name) for f in dataclasses.fields(point)}
+    return Viewpoint(**{name: v[:, :1].expand_as(v).contiguous() for name, v in fields.items()})
 
 
 def uncut(portrait: Portrait) -> Portrait:

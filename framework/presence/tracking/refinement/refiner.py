@@ -27,6 +27,14 @@ _WRISTS = tuple(
     (side, tuple(POSE[f"{side}_{n}"] for n in ("wrist", "pinky", "index", "thumb")))
     for side in ("left", "right")
 )
+_CHAINS = (("hip", "knee", "ankle", "foot"), ("shoulder", "elbow", "wrist"))
+_LIMBS = tuple(
+    (JOINT[f"{side}_{name}"], JOINT[f"{side}_{end}"])
+    for side in ("left", "right")
+    for chain in _CHAINS
+    for name, end in zip(chain, (*chain[1:], chain[-1]))
+)
+_HELD = 25.0  # of a limb's unseen part, as `joint_strength` has it
 _PAIRS = (("left_ear", "right_ear"), ("left_shoulder", "right_shoulder"), ("left_hip", "right_hip"))
 
 
@@ -185,12 +193,14 @@ class _StageCost:
             refiner.body, PointRig(*(getattr(refiner.rig, f)[members] for f in fields)), device
         )
         with torch.no_grad():
-            points, _, world = self.rig(start)
+            points, joints, world = self.rig(start)
             _, depth = losses.project(points, focal, self.centre)
+            place, _ = losses.project(joints, focal, self.centre)
         self.metres = (depth.mean(-1) / focal).clamp_min(1e-6)  # [T] m for one px
         self.sigma = refiner.sigma[self.chosen] / self.metres[:, None]  # [T K] px
         self.trusted = _trusted(stage, seen)
         self.strength = seen.strength if stage.sets else torch.ones_like(seen.strength)
+        self.held = _held(place, (seen.width, seen.height)) if stage.hold_unseen else None
         self.weights = self._weights(refiner, points, world)
         self._set_bones()
         angles = matrix_to_axis_angle(start.rotations)
@@ -264,6 +274,8 @@ class _StageCost:
         options, joints = self.options, variables.joints
         turns, strength = variables.turns, self.strength[:, joints]
         near = (turns / options.near).square().sum(-1)
+        if self.held is not None:
+            near = near * self.held[:, joints]
         angles = self.angles[:, joints] + (self.slopes[:, joints] @ turns[..., None])[..., 0]
         usual = ((angles - self.mean[joints]) / self.spread[joints]).square().sum(-1)
         low, high = self.limits[:, joints]
@@ -278,6 +290,23 @@ class _StageCost:
         if variables.growth is not None:
             total = total + variables.growth.square().sum()
         return total
+
+
+def _held(place: Tensor, size: tuple[int, int]) -> Tensor:
+    """Returns factors [T 55] on staying near the start: high where a limb ends unseen.
+
+    A joint of arm or leg is held where the bone that it turns ends beyond the picture; otherwise
+    limbs out of sight fold into a mask, where they cost nothing.
+
+    Args:
+        place: [T 55 2] px of the joints in the start.
+        size: width and height of the picture, px.
+    """
+    outside = ((place < 0) | (place > place.new_tensor(size))).any(-1)
+    held = torch.ones_like(place[..., 0])
+    for joint, end in _LIMBS:
+        held[:, joint] = torch.where(outside[:, end], _HELD, 1.0)
+    return held
 
 
 def _trusted(stage: Stage, seen: FrameEvidence) -> Tensor:
