@@ -19,7 +19,7 @@ from presence.tracking.evidence import visible_parts
 from presence.tracking.fusing.conversion import tracking_of
 from presence.tracking.fusing.cues import enlarged
 from presence.tracking.fusing.dense_models import HEAD_STAGE
-from presence.tracking.fusing.fusion import fuse
+from presence.tracking.fusing.fusion import chosen_models, fuse
 from presence.tracking.fusing.gate import framing_of, sight_of
 from presence.tracking.fusing.placing import landmark_distance
 from presence.tracking.fusing.regimes import RegimeMap
@@ -216,7 +216,7 @@ class FusedTracker(Tracker):
             place=run.place(),
             betas=run.betas,
         )
-        run.models = fused.models
+        run.models = chosen_models(choices, run.seen)
         fused = fused.replace(notes=(*detection.notes, *fused.notes, *run.notes))
         return tracking_of(fused, self.body, visibility)
 

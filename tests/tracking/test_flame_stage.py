@@ -88,8 +88,13 @@ class Scene:
         self.detection = seen.detect(self.params, self.camera, ("pose",))
         self.portrait = Portrait(torch.rand(3, SIDE, SIDE), torch.ones(1, SIDE, SIDE))
 
-    def estimate(self, tracking) -> Estimate:
-        """What a FLAME estimator says that sees the head exactly; half a body of its own."""
+    def estimate(self, crop=None) -> Estimate:
+        """What a FLAME estimator says that sees the head exactly; half a body of its own.
+
+        Args:
+            crop: [3 3] and [3], camera of a crop and where the head joint is before it; None for
+                the picture's own.
+        """
         pose, camera = self.params.pose.clone(), self.camera.cam_from_world
         pose[0] = matrix_to_axis_angle(camera[:3, :3] @ axis_angle_to_matrix(pose[0]))
         turn = chained(pose, HEAD)
@@ -98,12 +103,12 @@ class Scene:
         # FLAME's p is 1.2 q + c where the body's is q; 1.2 times as far away, it looks the same.
         shift = torch.tensor([0.0, -1.8, 0.1])
         root = 1.2 * self.flame_centre + shift
-        at = self.camera.to_cam(joints[HEAD : HEAD + 1])[0]
+        K, at = crop or (self.camera.K, self.camera.to_cam(joints[HEAD : HEAD + 1])[0])
         moved = 1.2 * (at - turn @ rest[HEAD]) - turn @ shift
         head = PartModel(
             turn,
             moved - root + turn @ root,
-            self.camera.K,
+            K,
             torch.zeros(300),
             torch.tensor([0.8, 0.5]),
             torch.eye(3).repeat(4, 1, 1),
@@ -111,7 +116,7 @@ class Scene:
         )
         return Estimate(
             BodyParams(torch.zeros(0), torch.zeros(0), torch.zeros(55, 3), torch.zeros(3)),
-            Camera(self.camera.K, torch.eye(4), SIDE, SIDE),
+            Camera(K, torch.eye(4), SIDE, SIDE),
             parts={"face": PartEstimate(0.9, True, "emica", "made")},
             models={"face": head},
             expression_space="flame2020",
@@ -137,13 +142,16 @@ def scene(licensed, ids, seen):
     return scene
 
 
-def tracked(scene, estimate):
-    tracker = TRACKERS.build(
+def fused(scene, estimate):
+    return TRACKERS.build(
         dict(type="FusedTracker", landmarks="annyx"),
         body=scene.body,
         estimators={"emica": dict(type=Known, estimate=estimate)},
     )
-    return tracker.fit(scene.portrait, scene.detection)
+
+
+def tracked(scene, estimate):
+    return fused(scene, estimate).fit(scene.portrait, scene.detection)
 
 
 def heads_away(scene, tracking, ids):
@@ -165,7 +173,7 @@ def head_notes(tracking):
 
 
 def test_flame_moves_the_head_and_the_body_takes_its_expression(home, scene, ids):
-    estimate = scene.estimate(None)
+    estimate = scene.estimate()
     with_flame = tracked(scene, estimate)
     (note,) = head_notes(with_flame)
     assert f"{len(ids)} vertices of FLAME" in note
@@ -178,6 +186,40 @@ def test_flame_moves_the_head_and_the_body_takes_its_expression(home, scene, ids
     torch.testing.assert_close(smile(scene, with_flame), torch.tensor([0.8, 0.5]), atol=0.1, rtol=0)
 
 
+def narrow_crop(scene):
+    """A camera of 9.5 degrees over a crop, where the head joint is seen as in the picture."""
+    joint = scene.body(scene.params).joints[HEAD]
+    px, depth = scene.camera.project(joint[None])
+    side = 300.0
+    middle = px[0] + torch.tensor([30.0, -20.0])
+    K = torch.eye(3)
+    K[0, 0] = K[1, 1] = side / 2 / math.tan(math.radians(4.75))
+    K[:2, 2] = middle
+    away = depth * K[0, 0] / scene.camera.K[0, 0]
+    return K, torch.cat([(px[0] - middle) * away / K[0, 0], away])
+
+
+def test_dense_targets_are_where_the_crop_camera_saw_the_vertices(home, scene, ids):
+    from presence.tracking.fusing.dense_models import DenseModels
+
+    K, at = narrow_crop(scene)
+    mesh = scene.body(scene.params)
+    joint = scene.camera.to_cam(mesh.joints[HEAD : HEAD + 1])
+    cam = scene.camera.to_cam(mesh.vertices[ids]) - joint + at
+    expected = (cam @ K.T)[:, :2] / cam[:, 2:]
+    tracker = fused(scene, scene.estimate((K, at)))
+    given = {}
+
+    def refine(portrait, start, detection, models, *, betas):
+        given.update(models)
+        return start
+
+    tracker.refiner = refine
+    tracker.fit(scene.portrait, scene.detection)
+    (_, track), _ = DenseModels.find(scene.body).head(scene.body, given, 1.0)
+    torch.testing.assert_close(track.pixels[0], expected, atol=0.05, rtol=0)
+
+
 def test_where_flame_tracking_fails_the_own_head_stays_and_it_is_said(home, scene):
     (note,) = head_notes(tracked(scene, None))
     assert "own head" in note and "mediapipe" in note
@@ -188,7 +230,7 @@ def test_where_flame_tracking_fails_the_own_head_stays_and_it_is_said(home, scen
 
 
 def test_the_open_body_keeps_its_own_head(home, scene, monkeypatch):
-    estimate = scene.estimate(None)
+    estimate = scene.estimate()
     monkeypatch.setattr(scene.body, "name", "annyx")
     (note,) = head_notes(tracked(scene, estimate))
     assert "own head" in note and "annyx" in note
@@ -202,7 +244,7 @@ def test_a_frame_without_flame_is_refined_as_if_there_were_none(home, scene, lan
     from presence.tracking.refinement.posing import seen_by_camera
 
     models = DenseModels.find(scene.body)
-    face = scene.estimate(None).models["face"]
+    face = scene.estimate().models["face"]
     head = FlameHead(scene.body, models.flame, models.vertices["face"])
     track = FlameTrack.of_heads(models.flame, [face, None])
     assert track.valid.tolist() == [1, 0] and not track.expression[1].any()

@@ -142,7 +142,7 @@ def fuse(
         body=params,
         camera=base.camera,
         parts=_parts(choices, estimates, legs),
-        models=_models(chosen, estimates),
+        models=chosen_models(choices, {name: e.models for name, e in estimates.items()}),
         keypoints=keypoints,
         expression_space=space_of(body) if body.num_expression else "",
         estimator="fused",
@@ -272,13 +272,20 @@ def _parts(
     return parts
 
 
-def _models(
-    chosen: Mapping[str, Choice], estimates: Mapping[str, Estimate]
+def chosen_models(
+    choices: tuple[Choice, ...], models: Mapping[str, Mapping[str, PartModel]]
 ) -> dict[str, PartModel]:
-    """The part models of what was chosen, for the dense stages of the refinement."""
-    models = {}
-    for part, choice in (("face", "head"), ("left_hand", "left_hand"), ("right_hand",) * 2):
-        found = estimates.get(chosen[choice].estimator)
-        if found is not None and part in found.models:
-            models[part] = found.models[part]
-    return models
+    """Returns the part models of what was chosen, for the dense stages of the refinement.
+
+    Args:
+        choices: of the gate.
+        models: estimator to part to its model. Where pixels are wanted, those from before
+            `canonical`: Eq. 18 leaves one depth plane as it is seen, and moves what lies off it.
+    """
+    chosen = {choice.part: choice.estimator for choice in choices}
+    parts = (("face", "head"), ("left_hand", "left_hand"), ("right_hand", "right_hand"))
+    return {
+        part: models[chosen[choice]][part]
+        for part, choice in parts
+        if part in models.get(chosen[choice], {})
+    }
