@@ -29,6 +29,8 @@ def track_turned(
     front: Tracking,
     facing: Facing,
     options: RefineOptions | None = None,
+    *,
+    device: str = "cpu",
 ) -> Tracking:
     """Tracks a side or back view, starting from the front view turned.
 
@@ -41,6 +43,7 @@ def track_turned(
         front: the front view's tracking.
         facing: where in the picture the person looks; "back": away from the camera.
         options: settings of the stages.
+        device: where they run.
 
     Raises:
         InputError: the portrait's shape is not the front view's.
@@ -60,7 +63,7 @@ def track_turned(
     pixels = np.ascontiguousarray(image.numpy())
     seen = None if facing == "back" else _detected(tracker, pixels)
     mask = _mask(tracker, portrait, pixels, seen or _expected(tracker, start, camera))
-    refiner = Refiner(fitter.body, fitter.landmarks, options)
+    refiner = Refiner(fitter.body, fitter.landmarks, options, device)
     view: View = "back" if facing == "back" else "side"
     evidence = gather([seen], [mask], width, height)
     found = refiner(start, evidence, float(camera.K[0, 0]), view=view)
