@@ -17,6 +17,7 @@ from presence.testing.toy_bodies import toy_flame_arrays
 from presence.tracking.fusing.chains import WRISTS, chained
 from presence.tracking.fusing.dense_models import DenseModels, correspondences, hand_pixels
 from presence.tracking.relaxed import relaxed_pose
+from presence.tracking.video.part_models import PartModels
 
 
 @pytest.fixture(scope="module")
@@ -74,9 +75,18 @@ def test_a_hand_is_seen_where_the_bodys_own_hand_is(body, hand, side, tmp_path):
     # The template's two hands mirror each other to a tenth of a mm.
     torch.testing.assert_close(hand_pixels(mano, model), expected, rtol=0, atol=0.15)
     dense = DenseModels(None, mano, {side: chosen})
-    (target,) = dense.targets({side: model, "face": model}, 0.5)
+    (target,) = dense.targets([{side: model, "face": model}], 0.5)
     assert target.stage == "hands" and torch.equal(target.vertices, chosen)
     torch.testing.assert_close(target.pixels[0], expected / 2, rtol=0, atol=0.1)
+    # Of a video's chunk, frames without the hand weigh nothing.
+    parts = PartModels(body, ["hamer"])
+    assert parts.names == []  # the files are not there
+    parts.models = dense
+    assert parts.names == ["mano"]
+    flame, (target,) = parts.of_chunk({2: {side: model}, 3: {}}, 4, None)
+    assert flame is None and target.valid.tolist() == [0, 0, 1, 0]
+    torch.testing.assert_close(target.pixels[2], expected, rtol=0, atol=0.15)
+    assert parts.of_chunk({}, 4, None) == (None, [])
 
 
 def test_files_are_found_for_smplx_bodies_alone(body, tmp_path, hand, monkeypatch):

@@ -282,7 +282,7 @@ def chosen_models(
         models: estimator to part to its model. Where pixels are wanted, those from before
             `canonical`: Eq. 18 leaves one depth plane as it is seen, and moves what lies off it.
     """
-    chosen = {choice.part: choice.estimator for choice in choices}
+    chosen: dict[str, str] = {choice.part: choice.estimator for choice in choices}
     parts = (("face", "head"), ("left_hand", "left_hand"), ("right_hand", "right_hand"))
     return {
         part: models[chosen[choice]][part]
