@@ -97,6 +97,13 @@ def test_the_device_reaches_the_tracker_of_a_video(stand_in, picture, tmp_path, 
     assert stand_in.device == "cuda:0"
 
 
+def test_the_device_reaches_the_tracker_of_a_driver(stand_in, picture):
+    from presence.pipeline.reenactment import find_driver
+
+    find_driver(str(picture), tracker={"type": "StandInTracker", "fov": 20.0}, device="cuda")
+    assert stand_in.device == "cuda"
+
+
 def test_the_estimators_and_the_stages_get_the_trackers_device(monkeypatch):
     from presence_plugins.trackers import fused_tracker
 
