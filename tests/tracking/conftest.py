@@ -8,8 +8,9 @@ import torch
 from flame_people import HEAD, SMILE, Scene
 
 from presence.bodies import load_body
+from presence.bodies.mano import PARENTS
 from presence.io.images import save_png
-from presence.structures import BodyParams, Camera
+from presence.structures import PART_JOINTS, BodyParams, Camera
 from presence.tracking.detection import SET_SIZES, Detection
 from presence.tracking.landmarks import LandmarkMap
 from presence.tracking.relaxed import JOINT, relaxed_pose
@@ -95,6 +96,27 @@ def scene(licensed, ids, seen):
     centre = licensed.rest_vertices(scene.params.betas, scene.params.expression)[ids].mean(0)
     scene.flame_centre = centre
     return scene
+
+
+@pytest.fixture(scope="session")
+def hand():
+    """The right hand of the embedded body in MANO's layout, and its vertices there."""
+    body = load_body("annyx")
+    joints = [21, *PART_JOINTS["right_hand"]]
+    chosen = (body.weights[:, joints].sum(1) > 0.999).nonzero()[:, 0]
+    rest = body.v_template[chosen].double()
+    wanted = body.joint_template.reshape(-1, 3)[joints].double()
+    basis = torch.cat([rest, torch.ones(len(rest), 1, dtype=torch.float64)], 1)
+    target = torch.cat([wanted, torch.ones(16, 1, dtype=torch.float64)], 1)
+    arrays = {
+        "v_template": rest.numpy(),
+        "shapedirs": np.zeros((len(rest), 3, 10)),
+        "posedirs": np.zeros((len(rest), 3, 135)),
+        "J_regressor": (torch.linalg.pinv(basis.T) @ target.T).T.numpy(),
+        "weights": body.weights[chosen][:, joints].double().numpy(),
+        "kintree_table": np.array([[2**32 - 1, *PARENTS[1:]], range(16)]),
+    }
+    return arrays, chosen
 
 
 class SyntheticPeople:

@@ -1,4 +1,4 @@
-"""People whose heads a made-up FLAME sees exactly, for tests of its stage."""
+"""People whose heads and hands made-up part models see exactly, for tests of their stages."""
 
 from __future__ import annotations
 
@@ -8,8 +8,16 @@ import torch
 
 from presence.geometry import axis_angle_to_matrix, matrix_to_axis_angle
 from presence.interfaces import Estimator
-from presence.structures import BodyParams, Camera, Estimate, PartEstimate, PartModel, Portrait
-from presence.tracking.fusing.chains import chained
+from presence.structures import (
+    PART_JOINTS,
+    BodyParams,
+    Camera,
+    Estimate,
+    PartEstimate,
+    PartModel,
+    Portrait,
+)
+from presence.tracking.fusing.chains import WRISTS, chained
 
 SIDE, HEAD = 480, 15
 SMILE = ("mouthSmileLeft", "mouthSmileRight")
@@ -85,3 +93,25 @@ class Known(Estimator):
 
     def __call__(self, portrait, cues):
         return () if self.estimate is None else (self.estimate,)
+
+
+def hand_model(body, pose, wrist, side, K) -> PartModel:
+    """What a MANO estimator says that sees a body's hand exactly.
+
+    Args:
+        body: in its mean shape.
+        pose: [55 3], global orientation in the camera's axes.
+        wrist: [3] where the wrist is, camera.
+        side: "left_hand" or "right_hand".
+        K: [3 3] px.
+    """
+    rest = body.joint_template.reshape(-1, 3)[WRISTS[side]]
+    return PartModel(
+        chained(pose, WRISTS[side]),
+        wrist - rest,
+        K,
+        torch.zeros(10),
+        torch.zeros(0),
+        axis_angle_to_matrix(pose[list(PART_JOINTS[side])]),
+        model="mano_left" if side == "left_hand" else "mano_right",
+    )

@@ -7,16 +7,21 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from flame_people import SIDE, SMILE
+from flame_people import SIDE, SMILE, hand_model
+from video_people import KnownTracker
 
+from presence.bodies.mano import load_mano
+from presence.geometry import axis_angle_to_matrix, matrix_to_axis_angle
 from presence.interfaces import Estimator
 from presence.io.motion import load_motion
 from presence.structures import Camera
+from presence.tracking.fusing.dense_models import DenseModels
 from presence.tracking.refinement import RefineOptions, Refiner
+from presence.tracking.relaxed import JOINT
 from presence.tracking.video import VideoOptions, VideoTracker, open_frames
 from presence_plugins.trackers.fused_tracker import FusedTracker
 
-COUNT = 10
+COUNT, WRIST = 10, JOINT["right_wrist"]
 QUICK = RefineOptions(near=0.4, near_place=0.3, steps=0.5)
 OPTIONS = VideoOptions(length=6, ahead=2, key=3, shape_frames=2, refine=QUICK)
 OFF = torch.tensor([5.0, -3.0, 0.0])  # px: where the face points are too far right and up
@@ -96,17 +101,17 @@ def track(known, scene, clip, tmp_path, monkeypatch):
     return run
 
 
-def away(path, known, body, ids):
-    """Mean distance [T] of the head's vertices from where they are, px."""
+def away(path, people, seen_by, body, ids):
+    """Mean distance [T] of some of a body's vertices from where they are, px."""
     with np.load(path) as file:
         K, pose = torch.from_numpy(file["K"]), torch.from_numpy(file["cam_from_world"])
         betas = torch.from_numpy(file["betas"])
     camera, params = Camera(K, pose, SIDE, SIDE), load_motion(path).body
     gaps = []
-    for number, scene in enumerate(known.scenes):
+    for number, person in enumerate(people):
         found = body(params[number].replace(betas=betas)).vertices[ids]
-        truth = body(scene.params).vertices[ids]
-        gap = camera.project(found)[0] - scene.camera.project(truth)[0]
+        truth = body(person).vertices[ids]
+        gap = camera.project(found)[0] - seen_by.project(truth)[0]
         gaps.append(gap.norm(dim=-1).mean())
     return torch.stack(gaps)
 
@@ -127,7 +132,8 @@ def test_the_head_follows_flame_between_keyframes_too(home, known, track, scene,
     rows = [scene.body.expression_names.index(name) for name in SMILE]
     truth = torch.tensor([0.8, 0.5])
     found, other = (load_motion(file).body.expression[:, rows] for file in (path, alone))
-    gaps, others = away(path, known, scene.body, ids), away(alone, known, scene.body, ids)
+    people = [scene.params for scene in known.scenes]
+    gaps, others = (away(p, people, scene.camera, scene.body, ids) for p in (path, alone))
     assert others.min() > 4.0  # the face points are 5.8 px off
     assert gaps[[0, 6, 9]].max() < 1.5 and gaps.max() < 2.5
     assert (found - truth).abs()[[0, 6, 9]].max() < 0.15
@@ -148,6 +154,48 @@ def test_flames_shape_is_one_for_the_video_and_a_stopped_run_keeps_it(home, know
     with np.load(path) as one, np.load(again) as other:
         for name in one.files:
             assert np.array_equal(one[name], other[name]), name
+
+
+class HandsInFrames(KnownTracker):
+    """Does not see that a wrist is bent, but for the MANO model of all frames save one."""
+
+    others, missing = ("hamer",), {}
+
+    def __init__(self, body, landmarks, seen, count):
+        super().__init__(body, landmarks, seen, count)
+        unbent = [p.replace(betas=torch.zeros_like(p.betas)) for p in self.people]
+        self.camera = seen.camera(unbent[0], "half", SIDE)
+        self.bent = []
+        for person in unbent:
+            pose = person.pose.clone()
+            pose[WRIST, 2] += 0.5
+            self.bent.append(person.replace(pose=pose))
+        self.people = unbent
+
+    def fit_parts(self, portrait, detection, *, betas=None, flame_shape=None):
+        assert flame_shape is None
+        person, pose = self.bent[int(detection.notes[0])], self.camera.cam_from_world
+        at = self.camera.to_cam(self.body(person).joints[WRIST : WRIST + 1])[0]
+        turned = person.pose.clone()
+        turned[0] = matrix_to_axis_angle(pose[:3, :3] @ axis_angle_to_matrix(turned[0]))
+        model = hand_model(self.body, turned, at, "right_hand", self.camera.K)
+        models = {} if detection.notes[0] == "3" else {"right_hand": model}
+        return self(detection, None, betas=betas), models
+
+
+def test_hands_follow_mano_where_it_was_found(body, landmarks, seen, clip, hand, tmp_path):
+    arrays, chosen = hand
+    np.savez(tmp_path / "MANO_RIGHT.npz", **arrays)
+    mano, folder = load_mano(tmp_path / "MANO_RIGHT.npz"), clip(7, SIDE)
+    missing = []
+    for models in (DenseModels(None, None, {}), DenseModels(None, mano, {"right_hand": chosen})):
+        tracker = HandsInFrames(body, landmarks, seen, 7)
+        video = VideoTracker(tracker, dataclasses.replace(OPTIONS, length=8, key=1))
+        video.parts.models = models
+        video(open_frames(folder), tmp_path / "t.npz")
+        missing.append(away(tmp_path / "t.npz", tracker.bent, tracker.camera, body, chosen))
+    unseen, followed = missing
+    assert followed.max() < 0.5 * unseen.min()
 
 
 def test_no_frame_of_the_shapes_pass_with_flame_leaves_the_mean_head(home, known, track):
