@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
@@ -24,6 +25,7 @@ from presence.tracking.fusing.gate import framing_of, sight_of
 from presence.tracking.fusing.placing import landmark_distance
 from presence.tracking.fusing.regimes import RegimeMap
 from presence.tracking.fusing.start_refining import StartRefiner
+from presence.tracking.refinement import Refiner
 from presence_plugins.trackers.mediapipe_tracker import MediaPipeTracker
 from presence_plugins.trackers.picture_run import OPEN, PictureRun
 
@@ -37,6 +39,7 @@ class FusedTracker(Tracker):
 
     MediaPipe's detector sees the picture first and gives the cues; its fit stands in wherever
     no other estimator can be had, so that without any file the result is `MediaPipeTracker`'s.
+    Sapiens' keypoints, with its file, take the place of MediaPipe's landmarks where they are sure.
     Orders and thresholds are those of the regime map. Every choice is in `Tracking.parts`.
 
     Args:
@@ -148,7 +151,7 @@ class FusedTracker(Tracker):
         if run.is_open:
             return start.replace(notes=(*start.notes, _OWN_HEAD)), {}
         found = self._refined(portrait, start, run, flame_shape)
-        away = self._away(found, enlarged(detection, portrait))
+        away = self._away(found, run)
         if away <= self.regimes.agree or run.tracking is None:
             return found, run.models
         note = (
@@ -171,16 +174,28 @@ class FusedTracker(Tracker):
         known = {} if flame_shape is None else {"flame_shape": flame_shape}
         free = run.betas is None
         try:
-            return self.refiner(portrait, start, run.detection, run.models, betas=free, **known)
+            refine = self._refiner_for(run)
+            return refine(portrait, start, run.detection, run.models, betas=free, **known)
         except AssetError as error:  # this body has no landmark map
             return start.replace(notes=(*start.notes, f"not refined: {error}"))
 
-    def _away(self, tracking: Tracking, detection: Detection) -> float:
+    def _refiner_for(self, run: PictureRun) -> Refine:
+        """The stages, on the landmarks that the picture has."""
+        if not run.detection.taken or not isinstance(self.refiner, StartRefiner):
+            return self.refiner
+        own = copy.copy(self.refiner)
+        stages = own.refiner
+        own.refiner = Refiner(self.body, run.landmarks, stages.options, stages.device)
+        return own
+
+    def _away(self, tracking: Tracking, run: PictureRun) -> float:
         try:
-            landmarks = self.open.fitter.landmarks
+            landmarks = run.landmarks
         except AssetError:  # nothing to compare with
             return 0.0
-        return landmark_distance(self.body, landmarks, tracking, detection)
+        return landmark_distance(
+            self.body, landmarks, tracking, enlarged(run.detection, run.portrait)
+        )
 
     @functools.cached_property
     def refiner(self) -> Refine:
@@ -233,8 +248,8 @@ class FusedTracker(Tracker):
         )
 
     def _fused(self, run: PictureRun) -> Tracking:
-        detection = run.detection
         choices = run.choices()
+        detection = run.detection
         visibility = visible_parts(detection)
         if run.is_open and run.tracking is not None:
             fused = fuse(choices, run.found, self.body, own=run.found[OPEN])
@@ -252,6 +267,19 @@ class FusedTracker(Tracker):
         run.models = chosen_models(choices, run.seen)
         fused = fused.replace(notes=(*detection.notes, *fused.notes, *run.notes))
         return tracking_of(fused, self.body, visibility)
+
+    def with_keypoints(self, portrait: Portrait, detection: Detection) -> tuple[Detection, str]:
+        """Returns a detection joined with Sapiens' keypoints, and whose it then has.
+
+        For views that are not fused, as from the side; see `presence.tracking.sapiens_points`.
+
+        Args:
+            portrait: with the person's alpha.
+            detection: of the portrait or a smaller copy.
+        """
+        run = self._run(portrait, detection)
+        run.join_keypoints()
+        return run.detection, run.whose
 
     def estimator(self, name: str) -> Estimator:
         """Returns an estimator, built when it is first needed.

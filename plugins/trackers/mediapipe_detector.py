@@ -9,6 +9,7 @@ import torch
 
 from presence.errors import InputError
 from presence.tracking.detection import POSE, Detection
+from presence.tracking.face_correction import FaceCorrection
 from presence.tracking.windows import Window
 from presence_plugins.trackers.mediapipe_face_points import (
     belongs,
@@ -45,10 +46,14 @@ class MediaPipeDetector:
 
     Args:
         models: the models to use; shared ones save their loading time.
+        faces: moves the face mesh to where it belongs on a body; None to take it as it is found.
     """
 
-    def __init__(self, models: MediaPipeModels | None = None) -> None:
+    def __init__(
+        self, models: MediaPipeModels | None = None, faces: FaceCorrection | None = None
+    ) -> None:
         self.models = models or MediaPipeModels()
+        self.faces = faces
         self._looks = MediaPipeLooks(self.models)
 
     def __call__(self, image: np.ndarray) -> Detection:
@@ -94,7 +99,8 @@ class MediaPipeDetector:
                 points = np.column_stack([hand.points, np.full(21, hand.score)])
                 sets[f"{side}_hand"] = torch.from_numpy(points).float()
                 world[f"{side}_hand"] = torch.from_numpy(hand.world).float()
-        return Detection(image.shape[1], image.shape[0], sets, world, tuple(notes))
+        found = Detection(image.shape[1], image.shape[0], sets, world, tuple(notes))
+        return found if self.faces is None else self.faces(found)
 
     def _find_person(
         self, image: np.ndarray, faces: list[FoundFace]

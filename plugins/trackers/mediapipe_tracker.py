@@ -15,10 +15,14 @@ from presence.errors import InputError
 from presence.interfaces import Tracker
 from presence.registry import TRACKERS
 from presence.structures import Portrait, Tracking
+from presence.tracking.consistency import consistent
 from presence.tracking.detection import Detection
+from presence.tracking.face_correction import FaceCorrection
 from presence.tracking.fitting import BodyFitter, FitOptions
 from presence.tracking.landmark_correction import LandmarkCorrection
 from presence.tracking.landmarks import LandmarkMap
+from presence.tracking.sapiens_points import SapiensPoints, landmarks_of
+from presence.tracking.silhouette import SilhouetteTarget
 from presence_plugins.trackers.mediapipe_detector import MediaPipeDetector
 from presence_plugins.trackers.mediapipe_models import MediaPipeModels
 from presence_plugins.trackers.mediapipe_segmenter import MediaPipeSegmenter
@@ -58,7 +62,9 @@ class MediaPipeTracker(Tracker):
         self._landmarks = landmarks or self.body.name
         self._options = FitOptions(fov=fov, silhouette=silhouette)
         self._models = MediaPipeModels()
-        self.detector = MediaPipeDetector(self._models)
+        self._own = self._landmarks == self.body.name  # what is corrected are distances to this map
+        faces = FaceCorrection.bundled(self.body.name) if self._own else None
+        self.detector = MediaPipeDetector(self._models, faces)
         self.segmenter = MediaPipeSegmenter(self._models)
 
     @property
@@ -69,8 +75,7 @@ class MediaPipeTracker(Tracker):
     @functools.cached_property
     def fitter(self) -> BodyFitter:
         """The fit, set up when it is first needed."""
-        own = self._landmarks == self.body.name  # what is corrected are distances to this map
-        correction = LandmarkCorrection.bundled(self.body.name) if own else None
+        correction = LandmarkCorrection.bundled(self.body.name) if self._own else None
         landmarks = LandmarkMap.load(self._landmarks)
         return BodyFitter(self.body, landmarks, self._options, correction)
 
@@ -100,7 +105,12 @@ class MediaPipeTracker(Tracker):
         return cut_out, self.fit(cut_out, detection)
 
     def fit(
-        self, portrait: Portrait, detection: Detection, *, betas: Tensor | None = None
+        self,
+        portrait: Portrait,
+        detection: Detection,
+        *,
+        betas: Tensor | None = None,
+        sapiens: SapiensPoints | None = None,
     ) -> Tracking:
         """Fits the body to what was detected.
 
@@ -108,6 +118,8 @@ class MediaPipeTracker(Tracker):
             portrait: with the person's alpha.
             detection: of `detect`.
             betas: [S] the person's shape where it is known, which then stays.
+            sapiens: Sapiens' keypoints, px of the detection's picture, which take the place of
+                the detection's where they are sure.
 
         Raises:
             InputError: too few landmarks are confident to place a body.
@@ -115,7 +127,20 @@ class MediaPipeTracker(Tracker):
         """
         alpha = portrait.alpha[0].detach().cpu().numpy()
         small = _resize(alpha, detection.height, detection.width)
-        return _enlarged(self.fitter(detection, small, betas=betas), portrait)
+        if sapiens is None:
+            return _enlarged(self.fitter(detection, small, betas=betas), portrait)
+        joined = self._joined(detection, small, sapiens)
+        landmarks = landmarks_of(self.fitter.landmarks, joined)
+        fitter = BodyFitter(self.body, landmarks, self._options)
+        return _enlarged(fitter(joined, small, betas=betas), portrait)
+
+    def _joined(self, detection: Detection, alpha: np.ndarray, points: SapiensPoints) -> Detection:
+        """Corrects MediaPipe's landmarks for clothes, and only then takes Sapiens'."""
+        detection = consistent(detection)
+        correction = self.fitter.correction
+        if correction is not None:
+            detection = correction(detection, SilhouetteTarget(alpha))
+        return points.join(detection)
 
     def cut_out(self, portrait: Portrait, image: np.ndarray, detection: Detection) -> Portrait:
         """Returns the portrait with the person's alpha; see `detect` for the arguments."""

@@ -12,11 +12,19 @@ from presence.interfaces import Estimator
 from presence.structures import BodyParams, Camera, Estimate, PartModel, Portrait, Tracking
 from presence.tracking.detection import Detection
 from presence.tracking.fusing.conversion import space_of
-from presence.tracking.fusing.cues import cues_of, enlarged, nearest
+from presence.tracking.fusing.cues import cues_of, enlarged, keypoints_of, nearest
 from presence.tracking.fusing.fusion import MADE_BY, canonical
 from presence.tracking.fusing.gate import Choice, choose, sight_of
 from presence.tracking.fusing.placing import placed
 from presence.tracking.fusing.regimes import RegimeMap, Rule
+from presence.tracking.landmarks import LandmarkMap
+from presence.tracking.sapiens_points import (
+    HANDS,
+    WHOSE,
+    SapiensPoints,
+    landmarks_of,
+    whose_keypoints,
+)
 from presence_plugins.trackers.mediapipe_estimator import MediaPipeEstimator
 from presence_plugins.trackers.mediapipe_tracker import MediaPipeTracker
 
@@ -35,6 +43,8 @@ class PictureRun:
         seen: name to the part models as the estimator saw them, before the canonical camera.
         models: of the parts that were fused, as they were seen.
         is_open: whether all choices are MediaPipe's, once they were made.
+        detection: MediaPipe's, joined with Sapiens' keypoints once that ran.
+        whose: the line that says whose keypoints those are; empty where Sapiens is not configured.
 
     Args:
         open_tracker: MediaPipe's, whose fit stands in for what cannot be had.
@@ -72,17 +82,29 @@ class PictureRun:
         self.tracking: Tracking | None = None
         self.notes: list[str] = []
         self.is_open = False
+        self.whose = ""
         self.models: Mapping[str, PartModel] = {}
         known = {rule.estimator for rule in _rules(regimes)}
         unset = known - set(names) - {OPEN}
         self.refused = {(name, ""): "it is not configured" for name in unset} | dict(lost)
         self.cues = cues_of(detection, portrait)
+        self._first = detection
+        self._sapiens: SapiensPoints | None = None
+
+    @property
+    def landmarks(self) -> LandmarkMap:
+        """Where this picture's landmarks lie on the body.
+
+        Raises:
+            AssetError: the body has no map.
+        """
+        return landmarks_of(self.open.fitter.landmarks, self.detection)
 
     def choices(self) -> tuple[Choice, ...]:
         """Returns the choices whose estimators all ran and hold for their parts."""
+        self.join_keypoints()
         sight = sight_of(self.detection)
         self._open()
-        self._keypoints()
         while True:
             choices = choose(sight, self.regimes, self.refused)
             before = len(self.refused)
@@ -96,12 +118,14 @@ class PictureRun:
                 if base is not None and not any("Eq. 18" in note for note in base.notes):
                     fov = f"{self.fov:.1f} degrees across the longer side"
                     self.notes.append(f"camera: {base.estimator}'s has {fov} already (Eq. 18)")
+                if self.whose:
+                    self.notes.append(self.whose)
                 return choices
 
     def place(self) -> Callable[[BodyParams, Camera], torch.Tensor] | None:
         """Returns what places the body by its landmarks, None where the body has no map."""
         try:
-            landmarks = self.open.fitter.landmarks
+            landmarks = self.landmarks
         except AssetError:
             return None
         detection = enlarged(self.detection, self.portrait)
@@ -112,24 +136,38 @@ class PictureRun:
         return place
 
     def _open(self) -> None:
-        """Fits to MediaPipe's landmarks: the shape is that of our own body in any case."""
+        """Fits to the landmarks: the shape is that of our own body in any case."""
+        points = {} if self._sapiens is None else {"sapiens": self._sapiens}
         try:
-            self.tracking = self.open.fit(self.portrait, self.detection, betas=self.betas)
+            self.tracking = self.open.fit(self.portrait, self._first, betas=self.betas, **points)
         except AssetError as error:
             self.refused[OPEN, ""] = str(error)
             return
         found = MediaPipeEstimator(tracker=self.open).estimate(self.tracking)
         self.found[OPEN] = canonical(found, self.fov)
 
-    def _keypoints(self) -> None:
-        """Adds Sapiens' points to the cues where its file is there; hands only where unseen."""
-        if KEYPOINTS not in self.names or (KEYPOINTS, "") in self.refused:
+    def join_keypoints(self) -> None:
+        """Lets Sapiens' sure keypoints take the place of MediaPipe's, where its file is there.
+
+        From then on they are what the gate, the fit, the refinement and the estimators' cues have.
+        """
+        if KEYPOINTS not in self.names:
             return
-        estimate = self._run(KEYPOINTS)
-        if estimate is not None:
-            self.cues.keypoints.update(
-                {k: v for k, v in estimate.keypoints.items() if k not in self.cues.keypoints}
-            )
+        refused = (KEYPOINTS, "") in self.refused
+        estimate = None if refused else self._run(KEYPOINTS)
+        if estimate is None:
+            self.whose = f"{WHOSE}mediapipe's; not {KEYPOINTS} ({self.refused[KEYPOINTS, '']})"
+            return
+        height, width = self.portrait.size
+        scale = torch.tensor([self._first.width / width, self._first.height / height])
+        self._sapiens = SapiensPoints.of(estimate.keypoints, scale)
+        self.detection = self._sapiens.join(self._first)
+        self.whose = whose_keypoints(self.detection)
+        self.cues.keypoints.clear()
+        self.cues.keypoints.update(estimate.keypoints)
+        for name in HANDS:  # those that are too unsure to count are no cue
+            self.cues.keypoints.pop(name, None)
+        self.cues.keypoints.update(keypoints_of(self.detection, self.portrait))
 
     def _use(self, choice: Choice) -> None:
         name = choice.estimator

@@ -23,6 +23,7 @@ from presence.tracking.landmark_correction import (
 )
 from presence.tracking.landmarks import LandmarkMap
 from presence.tracking.person_frame import SHOULDERS, PersonFrame, describe
+from presence.tracking.regression import ridge_pull, robust_ridge
 from presence.tracking.silhouette import SilhouetteTarget
 
 Watch = Callable[[np.ndarray], tuple[Detection, np.ndarray] | None]
@@ -151,37 +152,20 @@ def _regress(
         if int(chosen.sum()) < _FEWEST:
             continue
         rows, goal = table[chosen], targets[chosen, number].double()
-        tables[:, number] = _ridge(rows, goal, robust)
+        tables[:, number] = robust_ridge(rows, goal, _RIDGE, robust)
         if folds is not None:
             part, rest = folds[chosen], goal.clone()
             for fold in range(_FOLDS):
                 out = part == fold
-                rest[out] -= rows[out] @ _ridge(rows[~out], goal[~out], robust)
+                rest[out] -= rows[out] @ robust_ridge(rows[~out], goal[~out], _RIDGE, robust)
             left[chosen, number] = rest
     return tables, left
-
-
-def _ridge(rows: Tensor, goal: Tensor, robust: float) -> Tensor:
-    pull = _pull(rows.shape[1], _RIDGE)
-    residual = goal - goal.median(0).values
-    for _ in range(4):
-        weights = (1 + residual.square().sum(-1) / robust**2) ** -2
-        weighted = rows * weights[:, None]
-        found = torch.linalg.solve(weighted.T @ rows + pull, weighted.T @ goal)
-        residual = goal - rows @ found
-    return found
-
-
-def _pull(size: int, strength: float) -> Tensor:
-    pull = strength * torch.eye(size, dtype=torch.float64)
-    pull[-1, -1] = 1e-6  # the constant is free
-    return pull
 
 
 def _log_deviation(table: Tensor, left: Tensor, inside: Tensor) -> Tensor:
     """Regresses the logarithm of each landmark's deviation along one axis: [F+1 K]."""
     tables = torch.zeros(table.shape[1], left.shape[1], dtype=torch.float64)
-    pull = _pull(table.shape[1], _RIDGE_DEVIATION)
+    pull = ridge_pull(table.shape[1], _RIDGE_DEVIATION)
     for number in range(left.shape[1]):
         chosen = inside[:, number]
         size = (left[chosen, number].square().sum(-1) / 2 + _FLOOR**2).log() / 2

@@ -62,6 +62,8 @@ class Detection:
         notes: one line a decision that a user should know of.
         deviations: set name to [K] metres that landmarks may be off along one axis, where it is
             known for this picture; NaN for landmarks of which it is not.
+        taken: set name to [K] bool, the landmarks that are Sapiens' rather than MediaPipe's; see
+            `presence.tracking.sapiens_points`. Empty where Sapiens did not look.
     """
 
     width: int
@@ -70,6 +72,7 @@ class Detection:
     world: dict[str, Tensor] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
     deviations: dict[str, Tensor] = dataclasses.field(default_factory=dict)
+    taken: dict[str, Tensor] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Checks the sets.
@@ -84,6 +87,12 @@ class Detection:
                         f"Detection.{kind}[{name!r}] should be one of {SET_SIZES} with 3 columns, "
                         f"got shape {tuple(points.shape)}"
                     )
+        for name, rows in self.taken.items():
+            if tuple(rows.shape) != (SET_SIZES.get(name),):
+                raise ValueError(
+                    f"Detection.taken[{name!r}] should be a row of one of {SET_SIZES}, "
+                    f"got shape {tuple(rows.shape)}"
+                )
 
     def point(self, name: str) -> Tensor:
         """Returns one pose landmark [3] (px, px, confidence); zeros where no pose was found."""

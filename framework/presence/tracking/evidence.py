@@ -95,10 +95,12 @@ def _pose_weights(detection: Detection) -> Tensor:
     inside = detection.inside(points, 0.02)
     weights = ramp(_placed(detection)) * inside
     measured = "pose" in detection.deviations  # then ears and knuckles are known well enough
+    taken = detection.taken.get("pose", torch.zeros(len(points), dtype=torch.bool))
     for index, name in enumerate(POSE_NAMES):
         side, bare = name.split("_", 1) if "_" in name else ("", name)
         if "face" in detection.keypoints and (name in FACE_OF_POSE or bare == "ear"):
-            weights[index] = float(inside[index]) if measured and bare == "ear" else 0.0
+            known = bare == "ear" and (measured or bool(taken[index]))
+            weights[index] = float(inside[index]) if known else 0.0
         if bare in (*_KNUCKLES, "wrist") and f"{side}_hand" in detection.keypoints:
             weights[index] *= 0.25 if bare == "wrist" else 0.0
         elif bare in _KNUCKLES:
@@ -220,6 +222,9 @@ def visible_parts(detection: Detection) -> dict[str, float]:
         return float(seen[[POSE[f"left_{part}"], POSE[f"right_{part}"]]].mean())
 
     face = detection.keypoints.get("face")
+    own = detection.taken.get("face")
+    if face is not None and own is not None and not bool((face[~own, 2] > 0).any()):
+        face = face[own]  # Sapiens' few, without a mesh about them
     head = seen[POSE["nose"]] if face is None else face[:, 2].mean()
     hands = {
         f"{side}_hand": float(detection.keypoints[f"{side}_hand"][:, 2].mean())

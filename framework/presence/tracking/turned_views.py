@@ -17,6 +17,7 @@ from presence.tracking.refinement.evidence import gather
 from presence.tracking.refinement.posing import FLIP, FrameStates, seen_by_camera, turned
 from presence.tracking.refinement.refiner import RefineOptions, Refiner
 from presence.tracking.refinement.stages import View
+from presence.tracking.sapiens_points import landmarks_of
 from presence.tracking.video.looks import FrameTracker
 
 Facing = Literal["left", "right", "back"]
@@ -35,7 +36,8 @@ def track_turned(
     """Tracks a side or back view, starting from the front view turned.
 
     Shape and expression are the front view's. Of a side view, the face's landmarks are used where
-    a face is found; of a back view, the mask alone.
+    a face is found; of a back view, the mask alone. Where the tracker has Sapiens' keypoints, its
+    ears, shoulders, hips, limbs and facial points count in side views, as the paper has it.
 
     Args:
         tracker: of the same body as `front`.
@@ -63,7 +65,13 @@ def track_turned(
     pixels = np.ascontiguousarray(image.numpy())
     seen = None if facing == "back" else _detected(tracker, pixels)
     mask = _mask(tracker, portrait, pixels, seen or _expected(tracker, start, camera))
-    refiner = Refiner(fitter.body, fitter.landmarks, options, device)
+    whose = ""
+    if facing != "back" and hasattr(tracker, "with_keypoints"):
+        cut_out = portrait.replace(alpha=torch.from_numpy(mask).to(portrait.rgb)[None])
+        joined, whose = tracker.with_keypoints(cut_out, seen or Detection(width, height, {}))
+        seen = joined if joined.taken else seen
+    landmarks = landmarks_of(fitter.landmarks, seen) if seen else fitter.landmarks
+    refiner = Refiner(fitter.body, landmarks, options, device)
     view: View = "back" if facing == "back" else "side"
     evidence = gather([seen], [mask], width, height)
     found = refiner(start, evidence, float(camera.K[0, 0]), view=view)
@@ -73,7 +81,7 @@ def track_turned(
         at_origin(found, camera),
         visibility=parts,
         keypoints=dict(seen.keypoints) if seen else {},
-        notes=(note,),
+        notes=(note, whose) if whose else (note,),
     )
 
 

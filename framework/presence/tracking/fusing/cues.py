@@ -7,6 +7,7 @@ from torch import Tensor
 
 from presence.structures import Cues, Estimate, Portrait
 from presence.tracking.detection import Detection
+from presence.tracking.sapiens_points import is_sparse
 
 
 def cues_of(detection: Detection, portrait: Portrait) -> Cues:
@@ -16,7 +17,19 @@ def cues_of(detection: Detection, portrait: Portrait) -> Cues:
         detection: of the portrait or a smaller copy.
         portrait: with the person's alpha.
     """
-    return Cues(person=mask_box(portrait), keypoints=dict(enlarged(detection, portrait).keypoints))
+    return Cues(person=mask_box(portrait), keypoints=keypoints_of(detection, portrait))
+
+
+def keypoints_of(detection: Detection, portrait: Portrait) -> dict[str, Tensor]:
+    """Returns the landmarks as cues have them, px of the portrait.
+
+    The few facial points that Sapiens sees where MediaPipe found no mesh are not among them:
+    estimators of faces need the whole mesh.
+    """
+    keypoints = dict(enlarged(detection, portrait).keypoints)
+    if is_sparse(detection):
+        del keypoints["face"]
+    return keypoints
 
 
 def mask_box(portrait: Portrait) -> Tensor | None:
@@ -32,7 +45,7 @@ def enlarged(detection: Detection, portrait: Portrait) -> Detection:
     height, width = portrait.size
     scale = torch.tensor([width / detection.width, height / detection.height, 1.0])
     points = {name: values * scale for name, values in detection.keypoints.items()}
-    return Detection(width, height, points, detection.world, detection.notes)
+    return Detection(width, height, points, detection.world, detection.notes, taken=detection.taken)
 
 
 def nearest(estimates: tuple[Estimate, ...], cues: Cues) -> Estimate | None:

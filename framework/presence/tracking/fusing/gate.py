@@ -25,7 +25,7 @@ Refused = Mapping[tuple[str, str], str]
 
 @dataclasses.dataclass(frozen=True)
 class Sight:
-    """What a detector saw of a person.
+    """What was seen of a person.
 
     Attributes:
         arms: confidence of the surer elbow, 0 outside the picture.
@@ -58,7 +58,12 @@ class Choice:
 
 
 def sight_of(detection: Detection) -> Sight:
-    """Returns what the gate looks at."""
+    """Returns what the gate looks at.
+
+    Args:
+        detection: MediaPipe's, joined with Sapiens' keypoints where there are some
+            (`presence.tracking.sapiens_points`): a hand that either of them sees is seen.
+    """
     seen = visible_parts(detection)
     elbows = [detection.point(f"{side}_elbow") for side in ("left", "right")]
     arms = max(float(point[2] * detection.inside(point, 0.02)) for point in elbows)

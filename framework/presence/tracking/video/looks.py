@@ -25,7 +25,8 @@ class FrameTracker(Protocol):
 
     One that also has `others`, the names of estimators that see pictures rather than landmarks,
     as `FusedTracker` does, fits keyframes with its own `fit` where there are any, or with its
-    `fit_parts`, which returns the parts' own models too.
+    `fit_parts`, which returns the parts' own models too; one that has `with_keypoints` looks at a
+    side view again, for better landmarks.
     """
 
     body: Body

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from presence.structures import Tracking
 from presence.tracking.fusing.dense_models import HEAD_STAGE
+from presence.tracking.sapiens_points import WHOSE
 
 Reason = tuple[str, str, str]
 """A part of a keyframe, the estimator that it came from, and why; or a stage, and how it ran."""
@@ -18,7 +19,9 @@ def reasons_of(tracking: Tracking) -> list[Reason]:
     if not parts:
         return []
     notes = (note.removeprefix(HEAD_STAGE) for note in tracking.notes if HEAD_STAGE in note)
-    return [*parts, *(("head stage", note, "") for note in notes)]
+    whose = (note.removeprefix(WHOSE) for note in tracking.notes if note.startswith(WHOSE))
+    keypoints = [("keypoints", note.split("'s")[0], note) for note in whose]
+    return [*parts, *keypoints, *(("head stage", note, "") for note in notes)]
 
 
 def summarize(reasons: Iterable[Reason]) -> list[str]:
