@@ -107,6 +107,10 @@ def test_every_step_equals_the_official_network(golden, loaded):
     golden.check("rgb", gaussians.colors[:, :, None])
 
 
+def test_every_number_that_is_kept_is_compared(golden, request):
+    golden.check_all_were_checked(request)
+
+
 def test_full_size_has_exactly_the_official_names_and_shapes(golden, body):
     released = golden.variants["LAM-20K"]
     with torch.device("meta"):
