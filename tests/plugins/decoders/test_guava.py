@@ -83,14 +83,14 @@ class Texels(nn.Module):
         return maps.flatten(2)[:, :, self.texels].transpose(1, 2)
 
 
-def golden_decoder(given):
+def golden_decoder(given, **options):
     body = SimpleNamespace(topology=MeshTopology(FACES, FACES, torch.zeros(60, 2), 60))
     shown = torch.where(given["face_visible"], torch.arange(90), -1)[:, None]  # [B 1 F]
 
     def rasterizer(screen, faces, height, width):
         return Fragments(shown, torch.zeros(2, 1, 90, 3), torch.zeros(2, 1, 90))
 
-    return GUAVADecoder(body, Texels(given), rasterizer, **SMALL)
+    return GUAVADecoder(body, Texels(given), rasterizer, **SMALL, **options)
 
 
 def golden_case(given):
@@ -339,6 +339,31 @@ def test_colours_have_many_channels_and_the_refiner_draws_from_them(tiny, sphere
         posed.means, posed.quaternions, posed.scales, posed.opacities, posed.colors
     )
     assert tiny.finish(raw, from_file, camera, white, renderer) is raw
+
+
+@torch.no_grad()
+def test_without_the_refiner_the_picture_is_the_raw_rendering(tiny, sphere):
+    torch.manual_seed(0)
+    plain = GUAVADecoder(
+        sphere, build_surface(sphere, 32), build_rasterizer("cpu"), **TINY, refine_output=False
+    ).eval()
+    lost = tiny.state_dict().keys() - plain.state_dict().keys()
+    assert lost and all(name.startswith("refiner.") for name in lost)
+    plain.load_state_dict({k: v for k, v in tiny.state_dict().items() if k not in lost})
+    avatar, mesh, camera = decoded(plain, sphere)
+    renderer, posed = build_renderer("cpu"), avatar.pose(mesh)
+    raw = renderer(posed, camera, torch.ones(3))
+    assert plain.finish(raw, posed, camera, torch.ones(3), renderer) is raw
+    with_refiner = decoded(tiny, sphere)[0].pose(mesh)
+    assert torch.equal(posed.features, with_refiner.features)  # the same Gaussians
+    drawn = tiny.finish(raw, with_refiner, camera, torch.ones(3), renderer)
+    assert (drawn.rgb - raw.rgb).abs().max() > 0.01
+
+
+def test_a_released_file_is_refused_without_a_refiner_to_take_its_weights(golden, tmp_path):
+    decoder = golden_decoder(golden.inputs(), refine_output=False)
+    with pytest.raises(AssetError, match="left over: render_model.nerual_refiner"):
+        load_official(Whole(decoder), released(golden, tmp_path / "best.pt"))
 
 
 @torch.no_grad()
