@@ -53,7 +53,7 @@ class Baseline:
         return found
 
     def check(self, name, value):
-        """Within 20 times the reference's own float32 noise, and 1e-4 at most; prints the figure."""
+        """Within 20 times the reference's own float32 noise, at most 1e-4; prints the figure."""
         expected, noise = self.expected[name], self._noise(name)
         self.checked.add(name)
         assert value.shape == expected.shape, (name, value.shape, expected.shape)
