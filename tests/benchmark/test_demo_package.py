@@ -66,7 +66,7 @@ def test_the_demos_own_sweep_is_the_one_that_the_docs_publish(build, palette):
     sweep = build(EXAMPLE / "benchmark.py")
     assert list(sweep.rows) == ["Dual-UV", "Palette", "copy"] and not sweep.repeat
     jobs = {n: job for n, row in sweep.rows.items() for job in sweep._plan(n, row, [0])}
-    assert [job.budget for job in jobs.values()] == [{"samples": 300}] * 3
+    assert [job.budget["samples"] for job in jobs.values()] == [300] * 3
     assert [job.train for job in jobs.values()] == [True, True, False]
     one, other = jobs["Dual-UV"].config["model"], jobs["Palette"].config["model"]
     assert {k for k in one if one[k] != other[k]} == {"decoder"}
