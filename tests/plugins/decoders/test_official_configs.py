@@ -1,7 +1,8 @@
 """Every config of a released size as a whole model, with stand-ins for the files of others.
 
 The body is AnnyX in a file that looks as SMPL-X's does; encoders have random weights. At full
-size weights have shapes and no values; at a small size a portrait becomes a picture.
+size weights have shapes and no values; at a small size a portrait becomes a picture. And the
+configs on open components are of one size.
 """
 
 from pathlib import Path
@@ -198,3 +199,24 @@ def test_colours_and_masks_are_weighed_as_released(name, expected, smplx_file):
     drawn = Rendering(true.rgb + 0.1, ones - 0.2, ones)
     terms = loss(drawn, true, torch.ones(1, 3))
     assert {k: float(v) for k, v in terms.items()} == pytest.approx(expected, rel=1e-4)
+
+
+# Millions of parameters, encoder included: as docs/baselines.md and docs/benchmarks.md print them.
+SIZES = {
+    "dualuv_halfbody": 19.6,
+    "lhm_halfbody": 23.0,
+    "lhm_hf_halfbody": 23.0,
+    "lam_head": 21.3,
+    "idol_halfbody": 21.9,
+    "guava_halfbody": 23.8,
+}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_open_configs_are_of_comparable_size(name):
+    config = load_config(CONFIGS.parent / f"{name}.py")
+    TrainSettings.from_config(config)
+    model = AvatarModel.from_config(config.model)
+    millions = sum(p.numel() for p in model.parameters()) / 1e6
+    assert round(millions, 1) == SIZES[name]
+    assert 19.5 < millions < 25
