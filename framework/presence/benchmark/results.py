@@ -95,6 +95,14 @@ def missing(methods: Sequence[Method]) -> dict[str, str]:
     return merged
 
 
+def absent(methods: Sequence[Method]) -> dict[str, str]:
+    """Returns set to the reason why it was not measured, where some run lacked it."""
+    merged: dict[str, str] = {}
+    for result in (r for method in methods for r in method.finished):
+        merged.update(result.get("absent") or {})
+    return merged
+
+
 def ranking(methods: Sequence[Method], *path: str) -> list[Method]:
     """Returns the methods that learn and have the value, highest first."""
     learning = [method for method in methods if all(run.job.train for run in method.runs)]

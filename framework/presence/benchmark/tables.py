@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from presence.benchmark.paper import COLUMNS, paper_figures
+from presence.benchmark.paper import COLUMNS, Figures, paper_figures
 from presence.benchmark.results import Method, labels
 
 VIEWS = ("input", "novel")
@@ -91,20 +91,23 @@ def overview(methods: Sequence[Method]) -> Table:
     return Table("Overview", columns, methods, _MOVES)
 
 
-def quality(methods: Sequence[Method], name: str) -> Table:
-    """All metrics of one set in both views, and the paper's own figures."""
+def quality(
+    methods: Sequence[Method], name: str, paper: Mapping[str, Sequence[str]] = COLUMNS
+) -> Table:
+    """All metrics of one set in both views, and the paper's own figures from some columns."""
     names = labels(methods)
     columns = [
         _quality(methods, name, view, metric, f"{view} view", head)
         for view in VIEWS
         for metric, head in names.items()
     ]
-    for column in COLUMNS.get(name, ()):
-        if any(column in paper_figures(m.paper, name) for m in methods):
-            columns += [_paper(name, column, i) for i in range(len(_PAPER))]
+    for column in paper.get(name, ()):
+        figures = {m.name: paper_figures(m.paper, name, paper).get(column) for m in methods}
+        if any(figures.values()):
+            columns += [_paper(column, figures, i) for i in range(len(_PAPER))]
     subjects = _subjects(methods, name)
     note = f"{subjects} held-out subjects." + (_PAPER_NOTE if len(columns) > 2 * len(names) else "")
-    return Table(f"Framing: {name}", columns, methods, note)
+    return Table(f"Set: {name}", columns, methods, note)
 
 
 def sensitivity(methods: Sequence[Method]) -> Table | None:
@@ -202,14 +205,15 @@ def _share(head: str, group: str) -> Column:
     return Column(head, group, None, cell)
 
 
-def _paper(name: str, column: str, position: int) -> Column:
+def _paper(column: str, figures: Mapping[str, Figures | None], position: int) -> Column:
+    """One metric of a column of the paper, from method to the figures there."""
     metric = _PAPER[position]
 
     def cell(method: Method) -> Cell:
-        figures = paper_figures(method.paper, name).get(column)
-        if figures is None:
+        found = figures[method.name]
+        if found is None:
             return Cell(None, "-")
-        return Cell(figures[position], f"{figures[position]:.{_digits(metric)}f}")
+        return Cell(found[position], f"{found[position]:.{_digits(metric)}f}")
 
     return Column(metric.upper(), f"paper: {column}", metric != "lpips", cell)
 
