@@ -85,6 +85,10 @@ benchmark = dict(
             dict(type="PSNRInside", margin=6),
             dict(type="SSIM"),
             dict(type="LPIPS", net="squeeze"),
+            # The head alone: what LAM makes, and what the paper measures of it a second time.
+            dict(type="PSNR", parts=("head",)),
+            dict(type="SSIM", parts=("head",)),
+            dict(type="LPIPS", net="squeeze", parts=("head",)),
         ],
         background=1.0,
         batch_size=10,
