@@ -32,7 +32,9 @@ def test_rows_can_be_planned_on_equal_terms(name, build):
     assert len({str(job.protocol) for job in jobs}) == 1
     borrowed = [row for row in build(FOLDER / f"{name}.py").rows.values() if row.weights_of]
     assert len({job.result_print for job in jobs}) == len(jobs)
-    assert sum(not job.train for job in jobs) <= len(borrowed) + 1  # and the copy
+    given = [row for row in build(FOLDER / f"{name}.py").rows.values() if row.given]
+    assert sum(not job.train for job in jobs) <= len(borrowed) + len(given) + 1  # and the copy
+    assert all((FOLDER / row.weights).is_file() for row in given)
     assert set(jobs[0].protocol["sets"]) - {"wan"} == {"head", "half", "full"}
 
 

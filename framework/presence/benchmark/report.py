@@ -74,6 +74,9 @@ def about(methods: Sequence[Method], source: str | None) -> Iterator[str]:
         given = job.budget.get("samples")
         budget = f"{given:,} samples" if given else f"{job.budget['seconds']:g} s of training"
         yield f"Budget of every trained run: {budget}; batches of {job.batch_size}."
+        for method in (m for m in methods if m.given and m.finished):
+            file = Path(str(method.runs[0].job.weights)).name
+            yield f"Not under this budget, and never marked as best: {method.name}, from `{file}`."
     several = [f"{m.name} {', '.join(map(str, m.seeds))}" for m in methods if len(m.seeds) > 1]
     yield f"± is half the range over seeds: {'; '.join(several)}." if several else "One seed each."
     grey = job.protocol.get("background", 1.0)
@@ -83,7 +86,7 @@ def about(methods: Sequence[Method], source: str | None) -> Iterator[str]:
         f"{', '.join(labels(methods).values())}."
     )
     for name, reason in missing(methods).items():
-        yield f"Not computed: {name}: {reason}."
+        yield f"Not computed: {name}: {reason.rstrip('.')}."
     where = sorted({str(result["device"]) for _, result in results})
     commits = sorted({str(r["provenance"]["commit"])[:10] for _, r in results})
     yield f"Run on {', '.join(where)}; commit {', '.join(commits)}."

@@ -32,11 +32,13 @@ class Method:
         name: of the row.
         paper: its name in the paper.
         runs: one a seed.
+        given: whether its weights come from a file and not from this sweep's budget.
     """
 
     name: str
     paper: str | None
     runs: Sequence[Run]
+    given: bool = False
 
     @property
     def finished(self) -> list[Mapping[str, Any]]:

@@ -48,6 +48,11 @@ class Row:
         """Whether a training belongs to it."""
         return self.train and self.weights is None and self.weights_of is None
 
+    @property
+    def given(self) -> bool:
+        """Whether its weights come from a file."""
+        return self.weights is not None
+
 
 @dataclasses.dataclass(frozen=True)
 class Budget:

@@ -119,7 +119,7 @@ class MethodSweep(Benchmark):
     def methods(self, runs: Sequence[Run]) -> list[Method]:
         """Puts runs together by row, in the order of the config."""
         return [
-            Method(name, row.paper, [run for run in runs if run.job.name == name])
+            Method(name, row.paper, [r for r in runs if r.job.name == name], row.given)
             for name, row in self.rows.items()
         ]
 

@@ -61,8 +61,14 @@ class Table:
     note: str = ""
 
     def cells(self) -> Iterator[tuple[Method, list[Cell]]]:
-        """Yields each method with its cells, the best of each column marked."""
-        columns = [_mark([c.cell(m) for m in self.rows], c.higher) for c in self.columns]
+        """Yields each method with its cells, the best of each column marked.
+
+        Rows whose weights are given do not compete with rows that were trained under the budget.
+        """
+        equal = [not method.given for method in self.rows]
+        if not any(equal):
+            equal = [True] * len(equal)
+        columns = [_mark([c.cell(m) for m in self.rows], c.higher, equal) for c in self.columns]
         for position, method in enumerate(self.rows):
             yield method, [column[position] for column in columns]
 
@@ -223,9 +229,12 @@ def _subjects(methods: Sequence[Method], name: str) -> int:
     return max((one["subjects"] for one in measured), default=0)
 
 
-def _mark(cells: Sequence[Cell], higher: bool | None) -> list[Cell]:
-    known = [cell.value for cell in cells if cell.value is not None]
+def _mark(cells: Sequence[Cell], higher: bool | None, competes: Sequence[bool]) -> list[Cell]:
+    known = [c.value for c, equal in zip(cells, competes) if equal and c.value is not None]
     if higher is None or len(known) < 2:
         return list(cells)
     best = max(known) if higher else min(known)
-    return [dataclasses.replace(cell, best=cell.value == best) for cell in cells]
+    return [
+        dataclasses.replace(cell, best=equal and cell.value == best)
+        for cell, equal in zip(cells, competes)
+    ]

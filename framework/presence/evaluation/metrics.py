@@ -27,11 +27,13 @@ class Metric(ABC):
         name: key in tables and logs.
         label: heading, with what is needed to compare numbers (such as LPIPS's trunk).
         higher_is_better: direction.
+        subjects: measured on so many samples from the first on, for what takes long; None for all.
     """
 
     name: str
     label: str
     higher_is_better: bool = True
+    subjects: int | None = None
 
     @property
     def columns(self) -> dict[str, str]:
