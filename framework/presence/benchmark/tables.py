@@ -172,6 +172,8 @@ def _quality(
     # A metric's further columns are named after it: what failed, for one.
     higher = not any(metric == known or metric.startswith(f"{known}_") for known in lower)
     path = ("sets", name, "means", f"{view}/{metric}")
+    if metric.endswith("_failed"):  # 1 or 0 a subject
+        return _figure(f"{head} (%)", group, higher, 0, *path, factor=100, spreads=spreads)
     return _figure(head, group, higher, _digits(metric), *path, spreads=spreads)
 
 
