@@ -17,13 +17,16 @@ from presence.benchmark.report import write_report
 from presence.benchmark.results import Method, Run
 from presence.benchmark.rows import Job
 
-LABELS = dict(psnr="PSNR (dB)", ssim="SSIM", lpips="LPIPS (squeeze)")
+LABELS = dict(
+    psnr="PSNR (dB)", ssim="SSIM", lpips="LPIPS (squeeze)", landmarks_face_failed="face failed"
+)
 
 
 def _run(name, seed, novel, moves=0.02):
     job = Job(name, seed, dict(schedule=dict(batch_size=4)), dict(samples=4000), 2, True, None,
               dict(background=1.0))  # fmt: skip
     means = {"input/psnr": novel + 5, "novel/psnr": novel, "novel/ssim": 0.5, "novel/lpips": 0.2}
+    means["novel/landmarks_face_failed"] = 0.25
     mean = dict(rms=moves, psnr=30.0, lpips=0.01, offset=1.5, color=0.03)
     curve = [{"samples": 2000, "novel/psnr": novel - 1}, {"samples": 4000, "novel/psnr": novel}]
     measured = dict(means=means, labels=LABELS, missing={}, subjects=7)
@@ -68,6 +71,9 @@ def test_markdown_has_the_papers_figures_and_what_failed(written):
         "20.59", "0.7864", "0.1957", "20.24", "0.7215", "0.1940",
     ]  # fmt: skip
     assert "**20.50 ± 0.50**" in text
+    assert "novel view: face failed (%)" in text and "| 0.2000 | 25 | 20.59 |" in row.replace(
+        "*", ""
+    )
     assert "- broken seed 0: no memory" in text
     assert "3 runs took 4.5 minutes" in text
     assert "4,000 samples; batches of 4" in text and "Dual-UV 0, 1" in text
