@@ -42,7 +42,7 @@ def main() -> int:
     parser.add_argument(
         "--filter", choices=["none", "one-euro"], default="none", help="of a video's result"
     )
-    parser.add_argument("--device", default="cpu", help="of a video's refinement: cpu or cuda")
+    parser.add_argument("--device", default="cpu", help="of networks and refinement: cpu or cuda")
     arguments = parser.parse_args()
     tracker = {"type": arguments.tracker, "fov": arguments.fov}
     if arguments.landmarks:

@@ -27,6 +27,9 @@ model = dict(
         convolutions=(48, 48),  # *
     ),
     renderer=dict(type="AutoRenderer"),
-    reconstruction=dict(type="ReconstructionLoss", l1=1.0, lpips=0.5, mask=0.5, net="squeeze"),
+    # IDOL's 20 MSE on -1..1 to 10 LPIPS; the mask term is ours*.
+    reconstruction=dict(
+        type="ReconstructionLoss", l1=0.0, l2=4.0, lpips=0.5, mask=0.5, net="squeeze"
+    ),
     regularizers=[dict(type="OffsetLoss", weight=1.0)],
 )

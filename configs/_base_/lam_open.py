@@ -25,6 +25,8 @@ model = dict(
         hidden=192,  # *
     ),
     renderer=dict(type="AutoRenderer"),
-    reconstruction=dict(type="ReconstructionLoss", l1=1.0, lpips=0.5, mask=0.5, net="squeeze"),
+    reconstruction=dict(  # LAM's MSE, LPIPS and mask, one as much as the other
+        type="ReconstructionLoss", l1=0.0, l2=0.5, lpips=0.5, mask=0.5, net="squeeze"
+    ),
     regularizers=[dict(type="OffsetLoss", weight=0.1)],
 )

@@ -82,7 +82,6 @@ benchmark = dict(
     overrides=["checkpoints.interval=10", "checkpoints.keep=1", "logging.pictures=0"],
     protocol=dict(
         sets=dict(head=people[0], half=people[1], full=people[2]),
-        metrics=[dict(type="PSNR"), dict(type="SSIM"), dict(type="LPIPS", net="squeeze")],
         batch_size=2,
         shown=2,
         sensitivity=dict(subjects=2, size=96, data=dict(num_subjects=2, size=192, supersample=1)),

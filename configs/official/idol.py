@@ -21,8 +21,10 @@ model = dict(
     projector=None,
     decoder=dict(type="IDOLDecoder"),
     renderer=dict(type="AutoRenderer"),
-    # The paper: 20 MSE on -1..1, 10 LPIPS (VGG), 1 offset^2. L1 stands in for MSE here.
-    reconstruction=dict(type="ReconstructionLoss", l1=1.0, lpips=0.5, mask=0.0, net="vgg"),
+    # The paper: 20 MSE of colours in -1..1, which is 80 of those in 0..1; 10 LPIPS; 1 offset^2.
+    reconstruction=dict(
+        type="ReconstructionLoss", l1=0.0, l2=80.0, lpips=10.0, mask=0.0, net="vgg"
+    ),
     regularizers=[dict(type="OffsetLoss", weight=1.0)],
 )
 schedule = dict(iterations=80_000, batch_size=1, warmup=10_000)

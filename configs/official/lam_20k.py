@@ -1,4 +1,4 @@
-"""LAM-20K at its released size, on SMPL-X's head; weights through tools/import_weights.py."""
+"""LAM-20K at its released size, on FLAME's vertices of SMPL-X; weights: tools/import_weights.py."""
 
 _base_ = [
     "../_base_/runtime.py",
@@ -21,9 +21,11 @@ model = dict(
         frozen=False,
     ),
     projector=None,
-    decoder=dict(type="LAMDecoder", width=1024, layers=10, heads=16, hidden=512),
+    decoder=dict(
+        type="LAMDecoder", flame_points=20_018, width=1024, layers=10, heads=16, hidden=512
+    ),
     renderer=dict(type="AutoRenderer"),
-    reconstruction=dict(type="ReconstructionLoss", l1=1.0, lpips=1.0, mask=1.0, net="vgg"),
+    reconstruction=dict(type="ReconstructionLoss", l1=0.0, l2=1.0, lpips=1.0, mask=1.0, net="vgg"),
     regularizers=[dict(type="OffsetLoss", weight=0.1)],
 )
 data = dict(

@@ -37,6 +37,8 @@ class ClipFolder(TrackedPairs):
         body: the model's body.
     """
 
+    get = "clips of your own; the paper's 200, of a video generator, are not published"
+
     def __init__(
         self,
         root: str | None = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
@@ -10,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from presence.errors import AssetError
+from presence.assets import find_asset
+from presence.errors import AssetError, ConfigError
 from presence.interfaces import Body, Decoder
 from presence.models.joint_attention import JointBlock
 from presence.models.official import OfficialLayout, check_octaves
@@ -23,8 +25,18 @@ from presence.models.query_layers import (
 )
 from presence.projection.queries import BoundPoints, part_vertices, subdivided_vertices
 from presence.registry import DECODERS
-from presence.structures import Avatar, BodyParams, Camera, Gaussians, ImageFeatures, ProxyMesh
+from presence.structures import (
+    Avatar,
+    BodyParams,
+    Camera,
+    Gaussians,
+    ImageFeatures,
+    ProxyMesh,
+    SurfaceBinding,
+)
 from presence_plugins.encoders.dinov2 import official_name as dinov2_name
+
+log = logging.getLogger(__name__)
 
 
 def official_name(name: str) -> str:
@@ -55,6 +67,45 @@ def check_file(tensors: Mapping[str, Tensor]) -> None:
         )
 
 
+def flame_queries(body: Body, count: int) -> SurfaceBinding | None:
+    """Returns FLAME's vertices on SMPL-X and the midpoints of the edges between them.
+
+    Args:
+        body: SMPL-X.
+        count: how many there have to be; 20,018 for FLAME.
+
+    Returns:
+        None where the user's file of correspondences is not there.
+
+    Raises:
+        AssetError: the file does not fit the body.
+        ConfigError: there is another number of points.
+    """
+    from presence.tracking.fusing.dense_models import correspondences
+
+    path = find_asset("correspondences").find()
+    ids = None if path is None else correspondences(path.parent).get("face")
+    if path is None or ids is None:
+        log.warning("queries by body part: there is no file of FLAME's vertices on SMPL-X")
+        return None
+    topology = body.topology.to("cpu")
+    if not 0 <= ids.min() <= ids.max() < topology.num_vertices:
+        raise AssetError(
+            f"{path.parent}: vertices up to {int(ids.max())} are not on a body of "
+            f"{topology.num_vertices}"
+        )
+    inside = torch.zeros(topology.num_vertices, dtype=torch.bool)
+    inside[ids] = True
+    binding = subdivided_vertices(topology, inside)
+    if len(binding.uv) != count:
+        raise ConfigError(
+            f"FLAME's {len(ids)} vertices on this body and the middles of their edges are "
+            f"{len(binding.uv)} points, not flame_points={count}; with flame_points=null queries "
+            "are taken by body part"
+        )
+    return binding
+
+
 @DECODERS.register()
 class LAMDecoder(Decoder):
     """The head's subdivided vertices become Gaussians by attending to picture tokens.
@@ -65,6 +116,9 @@ class LAMDecoder(Decoder):
         body: the body model.
         in_channels: C of the picture tokens.
         parts: body parts whose vertices and edge midpoints are the queries.
+        flame_points: on SMPL-X, where the user's file of FLAME's vertices is there
+            (`correspondences` in configs/assets.yaml), those and their edges' midpoints are the
+            queries in the place of `parts`, this many*. None never looks for the file.
         width: channels of a token.
         layers: joint blocks.
         heads: attention heads.
@@ -90,6 +144,7 @@ class LAMDecoder(Decoder):
         *,
         in_channels: int = 1024,
         parts: Sequence[str] = ("head", "neck"),
+        flame_points: int | None = None,
         width: int = 1024,
         layers: int = 10,
         heads: int = 16,
@@ -100,9 +155,11 @@ class LAMDecoder(Decoder):
     ) -> None:
         super().__init__()
         self.max_offset, self.scale_limit = max_offset, scale_limit
-        topology = body.topology.to("cpu")
-        inside = part_vertices(body.vertex_parts, tuple(parts), topology.num_vertices)
-        binding = subdivided_vertices(topology, inside)
+        binding = None if flame_points is None else flame_queries(body, flame_points)
+        if binding is None:
+            topology = body.topology.to("cpu")
+            inside = part_vertices(body.vertex_parts, tuple(parts), topology.num_vertices)
+            binding = subdivided_vertices(topology, inside)
         with torch.no_grad():
             average = body(body.default_params()).rest_vertices.cpu()
         centre = binding.interpolate(average).mean(0) if centred else torch.zeros(3)

@@ -14,13 +14,13 @@ from presence.errors import AssetError
 from presence.estimation.available import STANDARD, missing_file
 from presence.interfaces import Estimator, Tracker
 from presence.registry import ESTIMATORS, TRACKERS
-from presence.structures import PartEstimate, Portrait, Tracking
+from presence.structures import PartEstimate, PartModel, Portrait, Tracking
 from presence.tracking.detection import Detection
 from presence.tracking.evidence import visible_parts
 from presence.tracking.fusing.conversion import tracking_of
 from presence.tracking.fusing.cues import enlarged
 from presence.tracking.fusing.dense_models import HEAD_STAGE
-from presence.tracking.fusing.fusion import fuse
+from presence.tracking.fusing.fusion import chosen_models, fuse
 from presence.tracking.fusing.gate import framing_of, sight_of
 from presence.tracking.fusing.placing import landmark_distance
 from presence.tracking.fusing.regimes import RegimeMap
@@ -56,8 +56,8 @@ class FusedTracker(Tracker):
 
     Attributes:
         refiner: takes the portrait with its mask, the start, the detection (px of the working
-            copy), the parts' own models, and by name whether the shape (`betas`) may change;
-            returns what is better.
+            copy), the parts' own models, and by name whether the shape (`betas`) may change and
+            `flame_shape` where it is known; returns what is better.
 
     Example:
         >>> tracker = TRACKERS.build(dict(type="FusedTracker", estimators={}))
@@ -121,28 +121,61 @@ class FusedTracker(Tracker):
         Raises:
             InputError: nothing usable is in the picture.
         """
+        return self.fit_parts(portrait, detection, betas=betas)[0]
+
+    def fit_parts(
+        self,
+        portrait: Portrait,
+        detection: Detection,
+        *,
+        betas: torch.Tensor | None = None,
+        flame_shape: torch.Tensor | None = None,
+    ) -> tuple[Tracking, Mapping[str, PartModel]]:
+        """Does as `fit`, and returns the models of the parts that went into it too.
+
+        Args:
+            portrait: with the person's alpha.
+            detection: of the portrait or a smaller copy.
+            betas: [S] the person's shape where it is known.
+            flame_shape: [S] FLAME's shape of the person where it is known.
+
+        Returns:
+            The tracking, and part to its own model as its estimator saw it, px of the portrait;
+            none where MediaPipe's fit stands in.
+
+        Raises:
+            InputError: nothing usable is in the picture.
+        """
         run = self._run(portrait, detection, betas)
         start = self._fused(run)
         if run.is_open:
-            return start.replace(notes=(*start.notes, _OWN_HEAD))
-        found = self._refined(portrait, start, run)
+            return start.replace(notes=(*start.notes, _OWN_HEAD)), {}
+        found = self._refined(portrait, start, run, flame_shape)
         away = self._away(found, run)
         if away <= self.regimes.agree or run.tracking is None:
-            return found
+            return found, run.models
         note = (
             f"not used: the fused body lies {away:.1f}% of the person's height from the landmarks, "
             f"{self.regimes.agree:.1f}% are allowed; mediapipe's fit stands in"
         )
         parts = {name: _quality(run, name, note) for name in start.parts}
         notes = (*run.tracking.notes, *run.notes, note)
-        return run.tracking.replace(parts=parts, notes=notes)
+        return run.tracking.replace(parts=parts, notes=notes), {}
 
-    def _refined(self, portrait: Portrait, start: Tracking, run: PictureRun) -> Tracking:
+    def _refined(
+        self,
+        portrait: Portrait,
+        start: Tracking,
+        run: PictureRun,
+        flame_shape: torch.Tensor | None,
+    ) -> Tracking:
         if not self.refine:
             return start
+        known = {} if flame_shape is None else {"flame_shape": flame_shape}
+        free = run.betas is None
         try:
             refine = self._refiner_for(run)
-            return refine(portrait, start, run.detection, run.models, betas=run.betas is None)
+            return refine(portrait, start, run.detection, run.models, betas=free, **known)
         except AssetError as error:  # this body has no landmark map
             return start.replace(notes=(*start.notes, f"not refined: {error}"))
 
@@ -231,7 +264,7 @@ class FusedTracker(Tracker):
             place=run.place(),
             betas=run.betas,
         )
-        run.models = fused.models
+        run.models = chosen_models(choices, run.seen)
         fused = fused.replace(notes=(*detection.notes, *fused.notes, *run.notes))
         return tracking_of(fused, self.body, visibility)
 

@@ -40,7 +40,8 @@ class PictureRun:
         found: name to estimate, in the canonical camera.
         tracking: MediaPipe's own, once it ran.
         notes: one line a choice.
-        models: of the parts that were fused.
+        seen: name to the part models as the estimator saw them, before the canonical camera.
+        models: of the parts that were fused, as they were seen.
         is_open: whether all choices are MediaPipe's, once they were made.
         detection: MediaPipe's, joined with Sapiens' keypoints once that ran.
         whose: the line that says whose keypoints those are; empty where Sapiens is not configured.
@@ -77,6 +78,7 @@ class PictureRun:
         self.body, self.fov = open_tracker.body, open_tracker.fov
         self.portrait, self.detection = portrait, detection
         self.found: dict[str, Estimate] = {}
+        self.seen: dict[str, Mapping[str, PartModel]] = {}
         self.tracking: Tracking | None = None
         self.notes: list[str] = []
         self.is_open = False
@@ -204,6 +206,7 @@ class PictureRun:
         if person is None:
             self.refused[name, ""] = "it found nobody"
             return None
+        self.seen[name] = person.models
         self.found[name] = canonical(person, self.fov)
         return self.found[name]
 

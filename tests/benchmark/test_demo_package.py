@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
@@ -11,7 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from presence.models import AvatarModel
+from presence.registry import DECODERS
+
 ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "presence-decoder-demo"
 SWEEP = """
 _base_ = ["{tiny}"]
 benchmark = dict(
@@ -34,7 +39,7 @@ benchmark = dict(
 def installed(tmp_path):
     """Installs the example as pip would, into a folder; returns an environment that has it."""
     source = tmp_path / "source"  # setuptools writes beside what it builds
-    shutil.copytree(ROOT / "examples" / "presence-decoder-demo", source)
+    shutil.copytree(EXAMPLE, source)
     target = tmp_path / "site"
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps",
                "--no-build-isolation", "--disable-pip-version-check",
@@ -43,6 +48,32 @@ def installed(tmp_path):
     assert done.returncode == 0, done.stderr
     path = os.pathsep.join([str(target), os.environ.get("PYTHONPATH", "")])
     return {**os.environ, "PYTHONPATH": path}
+
+
+@pytest.fixture
+def palette(monkeypatch):
+    """The example's decoder, registered for one test, whether it is installed or not."""
+    monkeypatch.syspath_prepend(str(EXAMPLE))
+    installed = "PaletteDecoder" in DECODERS.module_dict
+    decoder = importlib.import_module("presence_decoder_demo.palette").PaletteDecoder
+    DECODERS.module_dict.setdefault("PaletteDecoder", decoder)
+    yield decoder
+    if not installed:
+        del DECODERS.module_dict["PaletteDecoder"]
+
+
+def test_the_demos_own_sweep_is_the_one_that_the_docs_publish(build, palette):
+    sweep = build(EXAMPLE / "benchmark.py")
+    assert list(sweep.rows) == ["Dual-UV", "Palette", "copy"] and not sweep.repeat
+    jobs = {n: job for n, row in sweep.rows.items() for job in sweep._plan(n, row, [0])}
+    assert [job.budget["samples"] for job in jobs.values()] == [300] * 3
+    assert [job.train for job in jobs.values()] == [True, True, False]
+    one, other = jobs["Dual-UV"].config["model"], jobs["Palette"].config["model"]
+    assert {k for k in one if one[k] != other[k]} == {"decoder"}
+    model = AvatarModel.from_config(other)
+    assert isinstance(model.decoder, palette)
+    docs = (ROOT / "docs" / "benchmarks.md").read_text()
+    assert "tools/benchmark.py examples/presence-decoder-demo/benchmark.py" in docs
 
 
 @pytest.mark.slow

@@ -106,16 +106,14 @@ def test_the_end_of_the_parent_is_noticed():
     os.close(reading)
 
 
-def test_ray_runs_every_folder_as_a_task(monkeypatch, folders):
-    """A stand-in for Ray with the calls that are used: tasks start when they are waited for."""
-    _stand_in(monkeypatch, WORKER)
-    seen = {}
+def _ray_stand_in(seen):
+    """Ray's calls that are used, options into `seen`: tasks start when they are waited for."""
 
     def remote(**options):
         seen.update(options)
         return lambda function: types.SimpleNamespace(remote=lambda *a: (function, a))
 
-    ray = types.SimpleNamespace(
+    return types.SimpleNamespace(
         is_initialized=lambda: False,
         init=lambda **options: seen.update(options),
         shutdown=lambda: seen.update(shut=True),
@@ -124,12 +122,49 @@ def test_ray_runs_every_folder_as_a_task(monkeypatch, folders):
         wait=lambda pending, num_returns: (pending[:1], pending[1:]),
         get=lambda task: task[0](*task[1]),
     )
-    monkeypatch.setitem(sys.modules, "ray", ray)
+
+
+def test_ray_runs_every_folder_as_a_task(monkeypatch, folders):
+    _stand_in(monkeypatch, WORKER)
+    seen = {}
+    monkeypatch.setitem(sys.modules, "ray", _ray_stand_in(seen))
 
     ended = dict(launch.launch(folders[:2], address="auto"))
 
     assert ended == dict.fromkeys(folders[:2])
     assert seen["num_gpus"] == 1 and seen["address"] == "auto" and seen["shut"]
+
+
+@pytest.mark.parametrize("launcher", ["local", "ray"])
+def test_an_earlier_result_is_no_reason_of_this_run(monkeypatch, folders, launcher):
+    _stand_in(monkeypatch, "raise SystemExit(7)")
+    for folder in folders[:2]:
+        (folder / "result.json").write_text('{"status": "failed", "reason": "long ago"}')
+    if launcher == "ray":
+        monkeypatch.setitem(sys.modules, "ray", _ray_stand_in({}))
+    ended = dict(launch.launch(folders[:2], launcher=launcher, gpus=[]))
+    assert ended == dict.fromkeys(folders[:2], "ended with exit code 7; see log.txt")
+
+
+@pytest.mark.slow
+def test_a_sweep_runs_on_ray_itself(toys, build, results, tmp_path, monkeypatch):
+    """One row is trained and measured, one fails, and an earlier reason of one is forgotten."""
+    ray = pytest.importorskip("ray", reason="ray is an optional extra")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    out = tmp_path / "out"
+    stale = out / "rows" / "narrow-seed0" / "result.json"
+    stale.parent.mkdir(parents=True)
+    stale.write_text('{"status": "failed", "reason": "long ago"}')
+    row = "benchmark.rows.wide={config: toy.py, overrides: [model.explode_at=3]}"
+
+    report = build(toys, "benchmark.launcher=ray", row).run(out)
+
+    assert not ray.is_initialized()
+    assert list(report.failures) == ["wide seed 0"]
+    assert "not finite at iteration 3" in report.failures["wide seed 0"]
+    found = results(out)
+    assert found["narrow-seed0"]["status"] == "done" and found["wide-seed0"]["status"] == "failed"
+    assert found["narrow-seed0"]["training"]["samples"] == 12
 
 
 def test_missing_ray_is_said(monkeypatch, folders):

@@ -17,13 +17,16 @@ from presence.benchmark.report import write_report
 from presence.benchmark.results import Method, Run
 from presence.benchmark.rows import Job
 
-LABELS = dict(psnr="PSNR (dB)", ssim="SSIM", lpips="LPIPS (squeeze)")
+LABELS = dict(
+    psnr="PSNR (dB)", ssim="SSIM", lpips="LPIPS (squeeze)", landmarks_face_failed="face failed"
+)
 
 
 def _run(name, seed, novel, moves=0.02):
     job = Job(name, seed, dict(schedule=dict(batch_size=4)), dict(samples=4000), 2, True, None,
               dict(background=1.0))  # fmt: skip
     means = {"input/psnr": novel + 5, "novel/psnr": novel, "novel/ssim": 0.5, "novel/lpips": 0.2}
+    means["novel/landmarks_face_failed"] = 0.25
     mean = dict(rms=moves, psnr=30.0, lpips=0.01, offset=1.5, color=0.03)
     curve = [{"samples": 2000, "novel/psnr": novel - 1}, {"samples": 4000, "novel/psnr": novel}]
     measured = dict(means=means, labels=LABELS, missing={}, subjects=7)
@@ -68,6 +71,9 @@ def test_markdown_has_the_papers_figures_and_what_failed(written):
         "20.59", "0.7864", "0.1957", "20.24", "0.7215", "0.1940",
     ]  # fmt: skip
     assert "**20.50 ± 0.50**" in text
+    assert "novel view: face failed (%)" in text and "| 0.2000 | 25 | 20.59 |" in row.replace(
+        "*", ""
+    )
     assert "- broken seed 0: no memory" in text
     assert "3 runs took 4.5 minutes" in text
     assert "4,000 samples; batches of 4" in text and "Dual-UV 0, 1" in text
@@ -139,6 +145,58 @@ def test_names_in_a_plot_cover_neither_each_other_nor_points():
     for i, (a, b, c, d) in enumerate(boxes):
         for e, f, g, h in boxes[:i]:
             assert c <= e or g <= a or d <= f or h <= b
+
+
+def _crowd():
+    """Nine methods as an ablation has them: most within a tenth of the range."""
+    ups = [14.27, 14.42, 14.48, 14.28, 14.32, 14.24, 14.14, 14.29, 12.48]
+    return [Series(f"a method, {i}", [(19.0 + 0.1 * i, up)], i) for i, up in enumerate(ups)]
+
+
+def test_every_name_has_its_colour_in_the_legend():
+    series = _crowd()
+    root = ElementTree.fromstring(plot(series, title="", x_label="", y_label="", log_x=True))
+    (legend,) = root.findall("g")
+    keys = [
+        (c.get("fill"), t.text) for c, t in zip(legend.findall("circle"), legend.findall("text"))
+    ]
+    assert keys == [(f"var(--series-{s.color})", s.name) for s in series]
+    assert [c.get("fill") for c in root.findall("circle")] == [fill for fill, _ in keys]
+    places = [(float(c.get("cx")), float(c.get("cy"))) for c in legend.findall("circle")]
+    height, width = (float(root.get("viewBox").split()[at]) for at in (3, 2))
+    assert all(300 < y < height for _, y in places)
+    for (x, y), (other, row), one in zip(places, places[1:], series):
+        assert row > y or other > x + 6.0 * len(one.name)
+    assert all(x + 6.0 * len(one.name) < width for (x, _), one in zip(places, series))
+    ticks = [t for t in root.findall("text") if t.get("class") == "tick"]
+    assert len([t for t in ticks if t.get("text-anchor") == "middle"]) >= 2  # of 19 to 19.8
+    alone = ElementTree.fromstring(plot(series[:1], title="", x_label="", y_label=""))
+    assert alone.findall("g") == []
+
+
+def _away(box, point):
+    left, top, right, bottom = box
+    x, y = point
+    return np.hypot(max(left - x, x - right, 0), max(top - y, y - bottom, 0))
+
+
+def test_a_name_in_a_crowd_stands_beside_its_own_point_or_nowhere():
+    root = ElementTree.fromstring(plot(_crowd(), title="", x_label="", y_label=""))
+    points = {
+        c.find("title").text.rsplit(":", 1)[0]: (float(c.get("cx")), float(c.get("cy")))
+        for c in root.findall("circle")
+    }
+    names = [t for t in root.findall("text") if t.get("class") == "name"]
+    assert 0 < len(names) <= 9
+    for name in names:
+        x, y, width = float(name.get("x")), float(name.get("y")), 6.0 * len(name.text)
+        left = x - {"start": 0, "middle": width / 2, "end": width}[name.get("text-anchor")]
+
+        box = (left, y - 8, left + width, y)
+        own = _away(box, points[name.text])
+        assert own < 16 and all(own <= _away(box, p) for p in points.values())
+        number = name.text.split(", ")[1]
+        assert name.get("style") == f"fill:var(--series-{number})"
 
 
 def test_names_in_a_plot_do_not_lie_on_lines():

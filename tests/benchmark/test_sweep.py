@@ -125,6 +125,34 @@ def test_rows_without_training_are_only_measured(toys, here, build, results, tmp
     assert not (tmp_path / "out/rows/narrow-seed0/work").exists()
 
 
+def test_given_weights_are_measured_and_do_not_compete(toys, here, build, results, tmp_path):
+    build(toys, "benchmark.rows.narrow=null", "benchmark.budget.samples=200").run(tmp_path / "long")
+    file = tmp_path / "long/rows/wide-seed0/work/weights.safetensors"
+
+    report = build(
+        toys,
+        "benchmark.budget.samples=2",
+        "benchmark.rows={narrow: {config: toy.py}, wide: {config: toy.py, overrides: "
+        "[model.width=12]}, released: {config: toy.py, overrides: [model.width=12], "
+        f"weights: {file}}}}}",
+        "benchmark.repeat_best={count: 3, seeds: [1], by: half/novel/psnr}",
+    ).run(tmp_path / "out")
+
+    found = results(tmp_path / "out")
+    assert found["released-seed0"]["sets"] == results(tmp_path / "long")["wide-seed0"]["sets"]
+    assert found["released-seed0"]["training"] == {} and found["released-seed0"]["parameters"] > 0
+    assert "released-seed1" not in found and "narrow-seed1" in found
+    lines = {line.split(" | ")[0].strip("| "): line for line in report.table.splitlines()}
+    scores = {
+        n: found[f"{n}-seed0"]["sets"]["half"]["means"]["novel/psnr"]
+        for n in ("released", "narrow", "wide")
+    }
+    assert scores["released"] == max(scores.values())
+    assert "**" not in lines["released"] and "**" in lines["narrow"] + lines["wide"]
+    text = (tmp_path / "out/report.md").read_text()
+    assert "never marked as best: released, from `weights.safetensors`." in text
+
+
 def test_a_row_measures_the_weights_of_another(toys, here, build, results, tmp_path):
     build(
         toys,

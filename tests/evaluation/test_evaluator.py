@@ -95,6 +95,23 @@ def test_a_missing_metric_is_reported_and_not_replaced():
     assert "Not computed: gone: its weights are on the moon." in markdown_table({"m": result})
 
 
+@pytest.mark.parametrize("batch_size", [2, 4])
+def test_a_slow_metric_is_measured_on_the_first_samples(batch_size):
+    class Slow(PSNR):
+        name, label, subjects, calls = "slow", "Slow", 3, 0
+
+        def measure(self, comparison):
+            self.calls += 1
+            return super().measure(comparison)
+
+    slow = Slow()
+    result = evaluate(Exact(), DimSource(8), 8, [PSNR(), slow], batch_size=batch_size)
+    assert len(result.values("novel", "psnr")) == 8
+    assert result.values("novel", "slow") == result.values("novel", "psnr")[:3]
+    assert result.labels["slow"] == "Slow, first 3"
+    assert slow.calls == 2 * math.ceil(3 / batch_size)  # two views
+
+
 def test_means_leave_empty_masks_out():
     rows = [
         dict(index=i, subject=i, view="input", psnr=value)

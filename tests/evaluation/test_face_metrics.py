@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -152,6 +154,27 @@ def test_mediapipe_finds_a_rendered_face_where_the_body_is(body):
     side = (marks.px.amax(1) - marks.px.amin(1)).prod().sqrt().item()
     assert values[0] < 5
     assert values[1] == pytest.approx(100 * 25 / side, abs=5)
+
+
+@pytest.mark.parametrize("how", ["absent", "broken"])
+def test_without_mediapipe_there_is_a_reason(monkeypatch, how):
+    from presence.evaluation import landmarks
+
+    def broken(part):
+        raise OSError("libEGL.so.1: cannot open shared object file")
+
+    landmarks._no_mediapipe.cache_clear()
+    if how == "absent":
+        monkeypatch.setitem(sys.modules, "mediapipe", None)
+    else:
+        monkeypatch.setitem(sys.modules, "mediapipe", types.ModuleType("mediapipe"))
+        monkeypatch.setattr(landmarks, "_mediapipe", broken)
+    try:
+        reason = LandmarkAgreement("face").missing()
+    finally:
+        landmarks._no_mediapipe.cache_clear()
+    assert "pip install mediapipe" in reason
+    assert how == "absent" or "libEGL.so.1" in reason
 
 
 def test_models_without_landmarks_say_so():

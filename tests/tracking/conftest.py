@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from flame_people import HEAD, SMILE, Scene
 
 from presence.bodies import load_body
+from presence.bodies.mano import PARENTS
 from presence.io.images import save_png
-from presence.structures import BodyParams, Camera
+from presence.structures import PART_JOINTS, BodyParams, Camera
 from presence.tracking.detection import SET_SIZES, Detection
 from presence.tracking.landmarks import LandmarkMap
 from presence.tracking.relaxed import JOINT, relaxed_pose
@@ -41,6 +44,79 @@ def clip(tmp_path):
         return folder
 
     return write
+
+
+@pytest.fixture
+def licensed(monkeypatch):
+    """The open body under SMPL-X's name, as a stand-in for the user's file."""
+    body = load_body("annyx")
+    monkeypatch.setattr(body, "name", "SMPLX_NEUTRAL")
+    return body
+
+
+@pytest.fixture
+def ids(licensed):
+    """Vertices that follow the head alone: FLAME's stand-in is rigid but for expressions."""
+    rigid = licensed.weights[:, [HEAD, 22, 23, 24]].sum(1) > 0.99
+    return rigid.nonzero()[:, 0][::8]
+
+
+@pytest.fixture
+def home(licensed, ids, tmp_path, monkeypatch):
+    """A user's folder: FLAME is the body's head in another size and place, smiles included."""
+    monkeypatch.setenv("PRESENCE_HOME", str(tmp_path))
+    count, own = len(ids), licensed.exprdirs.unflatten(-1, (-1, 3))  # [E V 3]
+    template = 1.2 * licensed.v_template[ids] + torch.tensor([0.0, -1.8, 0.1])
+    directions = np.zeros((count, 3, 400))
+    for column, name in enumerate(SMILE):
+        number = licensed.expression_names.index(name)
+        directions[:, :, 300 + column] = 1.2 * own[number, ids].numpy()
+    directions[:, :, 0] = 0.03 * (template - template.mean(0)).numpy() * [1, 0, 0]  # wider
+    regressor, weights = np.full((5, count), 1 / count), np.zeros((count, 5))
+    weights[:, 1] = 1.0
+    for folder in ("flame", "smplx"):
+        (tmp_path / "body_models" / folder).mkdir(parents=True)
+    np.savez(
+        tmp_path / "body_models" / "flame" / "FLAME_NEUTRAL.npz",
+        v_template=template.double().numpy(),
+        f=np.zeros((1, 3), np.int64),
+        shapedirs=directions,
+        posedirs=np.zeros((count, 3, 36)),
+        J_regressor=regressor,
+        weights=weights,
+        kintree_table=np.array([[-1, 0, 1, 1, 1], [0, 1, 2, 3, 4]]),
+    )
+    np.save(tmp_path / "body_models" / "smplx" / "SMPL-X__FLAME_vertex_ids.npy", ids.numpy())
+    return tmp_path
+
+
+@pytest.fixture
+def scene(licensed, ids, seen):
+    scene = Scene(licensed, seen)
+    centre = licensed.rest_vertices(scene.params.betas, scene.params.expression)[ids].mean(0)
+    scene.flame_centre = centre
+    return scene
+
+
+@pytest.fixture(scope="session")
+def hand():
+    """The right hand of the embedded body in MANO's layout, and its vertices there."""
+    body = load_body("annyx")
+    joints = [21, *PART_JOINTS["right_hand"]]
+    chosen = (body.weights[:, joints].sum(1) > 0.999).nonzero()[:, 0]
+    rest = body.v_template[chosen].double()
+    wanted = body.joint_template.reshape(-1, 3)[joints].double()
+    basis = torch.cat([rest, torch.ones(len(rest), 1, dtype=torch.float64)], 1)
+    target = torch.cat([wanted, torch.ones(16, 1, dtype=torch.float64)], 1)
+    arrays = {
+        "v_template": rest.numpy(),
+        "shapedirs": np.zeros((len(rest), 3, 10)),
+        "posedirs": np.zeros((len(rest), 3, 135)),
+        "J_regressor": (torch.linalg.pinv(basis.T) @ target.T).T.numpy(),
+        "weights": body.weights[chosen][:, joints].double().numpy(),
+        "kintree_table": np.array([[2**32 - 1, *PARENTS[1:]], range(16)]),
+    }
+    return arrays, chosen
 
 
 class SyntheticPeople:

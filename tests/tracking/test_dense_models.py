@@ -8,38 +8,17 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from flame_people import hand_model
 
-from presence.bodies.mano import PARENTS, load_mano
+from presence.bodies.mano import load_mano
 from presence.errors import AssetError
 from presence.geometry import axis_angle_to_matrix, matrix_to_axis_angle
-from presence.structures import PART_JOINTS, Camera, PartModel
+from presence.structures import Camera
 from presence.testing.toy_bodies import toy_flame_arrays
-from presence.tracking.fusing.chains import WRISTS, chained
+from presence.tracking.fusing.chains import WRISTS
 from presence.tracking.fusing.dense_models import DenseModels, correspondences, hand_pixels
 from presence.tracking.relaxed import relaxed_pose
-
-
-@pytest.fixture(scope="module")
-def hand():
-    """The right hand of the embedded body in MANO's layout, and its vertices there."""
-    from presence.bodies import load_body
-
-    body = load_body("annyx")
-    joints = [21, *PART_JOINTS["right_hand"]]
-    chosen = (body.weights[:, joints].sum(1) > 0.999).nonzero()[:, 0]
-    rest = body.v_template[chosen].double()
-    wanted = body.joint_template.reshape(-1, 3)[joints].double()
-    basis = torch.cat([rest, torch.ones(len(rest), 1, dtype=torch.float64)], 1)
-    target = torch.cat([wanted, torch.ones(16, 1, dtype=torch.float64)], 1)
-    arrays = {
-        "v_template": rest.numpy(),
-        "shapedirs": np.zeros((len(rest), 3, 10)),
-        "posedirs": np.zeros((len(rest), 3, 135)),
-        "J_regressor": (torch.linalg.pinv(basis.T) @ target.T).T.numpy(),
-        "weights": body.weights[chosen][:, joints].double().numpy(),
-        "kintree_table": np.array([[2**32 - 1, *PARENTS[1:]], range(16)]),
-    }
-    return arrays, chosen
+from presence.tracking.video.part_models import PartModels
 
 
 @pytest.mark.parametrize("side", ["right_hand", "left_hand"])
@@ -58,25 +37,25 @@ def test_a_hand_is_seen_where_the_bodys_own_hand_is(body, hand, side, tmp_path):
     )
     params = body.default_params().replace(pose=pose, translation=torch.tensor([0.1, 0.3, 3.0]))
     mesh = body(params)
-    wrist, fingers = WRISTS[side], list(PART_JOINTS[side])
-    rest_wrist = body.joint_template.reshape(-1, 3)[wrist]
-    model = PartModel(
-        chained(pose, wrist),
-        mesh.joints[wrist] - rest_wrist,
-        torch.tensor([[700.0, 0, 200], [0, 700, 150], [0, 0, 1]]),
-        torch.zeros(10),
-        torch.zeros(0),
-        axis_angle_to_matrix(pose[fingers]),
-        model="mano_left" if side == "left_hand" else "mano_right",
-    )
+    K = torch.tensor([[700.0, 0, 200], [0, 700, 150], [0, 0, 1]])
+    model = hand_model(body, pose, mesh.joints[WRISTS[side]], side, K)
     camera = Camera(model.K, torch.eye(4), 400, 300)
     expected = camera.project(mesh.vertices[chosen])[0]
     # The template's two hands mirror each other to a tenth of a mm.
     torch.testing.assert_close(hand_pixels(mano, model), expected, rtol=0, atol=0.15)
     dense = DenseModels(None, mano, {side: chosen})
-    (target,) = dense.targets({side: model, "face": model}, 0.5)
+    (target,) = dense.targets([{side: model, "face": model}], 0.5)
     assert target.stage == "hands" and torch.equal(target.vertices, chosen)
     torch.testing.assert_close(target.pixels[0], expected / 2, rtol=0, atol=0.1)
+    # Of a video's chunk, frames without the hand weigh nothing.
+    parts = PartModels(body, ["hamer"])
+    assert parts.names == []  # the files are not there
+    parts.models = dense
+    assert parts.names == ["mano"]
+    flame, (target,) = parts.of_chunk({2: {side: model}, 3: {}}, 4, None)
+    assert flame is None and target.valid.tolist() == [0, 0, 1, 0]
+    torch.testing.assert_close(target.pixels[2], expected, rtol=0, atol=0.15)
+    assert parts.of_chunk({}, 4, None) == (None, [])
 
 
 def test_files_are_found_for_smplx_bodies_alone(body, tmp_path, hand, monkeypatch):

@@ -12,6 +12,7 @@ from presence.structures import PartModel
 from presence.tracking.refinement.flame_head import (
     FlameHead,
     FlameTrack,
+    carried_over,
     fit_affine,
     refine_flame_head,
 )
@@ -118,6 +119,18 @@ def test_dense_refinement_brings_the_head_onto_the_pixels(body, head, seen):
     # Where FLAME tracking failed there is nothing to follow: the head stays.
     assert torch.allclose(found.rotations[1], states.rotations[1], atol=1e-3)
     assert flame.expression[1].abs().max() < 1e-3
+    # Whatever its pixels are; a shape that is known stays, and held frames do.
+    elsewhere = track.pixels.clone()
+    elsewhere[1] = 1e4
+    other = dataclasses.replace(track, pixels=elsewhere)
+    again, _ = refine_flame_head(head, states, other, 1500.0, (400, 400))
+    assert torch.equal(again.rotations, found.rotations)
+    known = dataclasses.replace(track, known=True, valid=torch.ones(2))
+    again, flame = refine_flame_head(head, states, known, 1500.0, (400, 400), held=1)
+    assert torch.equal(flame.shape, shape) and torch.equal(flame.expression[0], torch.zeros(10))
+    assert torch.equal(again.translation[0], states.translation[0])
+    away = (again.rotations - states.rotations).abs().amax((-1, -2, -3))
+    assert away[0] < 1e-6 and gaps(again, flame).mean(-1)[1] < 0.5 * before[1]
 
 
 def test_a_failed_frame_is_zero_flame(body, ids):
@@ -144,3 +157,32 @@ def test_a_failed_frame_is_zero_flame(body, ids):
 def test_correspondences_of_another_model_are_refused(body, ids):
     with pytest.raises(AssetError, match="do not fit"):
         FlameHead(body, flame_like(body, ids), ids[:-1])
+
+
+def test_frames_between_take_over_what_flame_changed(body, seen):
+    params = seen.params(0).unsqueeze()
+    one = FrameStates.from_params(params)
+    before = FrameStates(
+        one.rotations.repeat(5, 1, 1, 1),
+        one.translation.repeat(5, 1),
+        one.betas,
+        torch.linspace(0, 1, 5)[:, None].repeat(1, body.num_expression),
+    )
+    rotations, jaw = before.rotations.clone(), before.rotations[0, 22]
+    for frame, angle in ((1, 0.1), (3, 0.3)):
+        rotations[frame, 22] = axis_angle_to_matrix(torch.tensor([angle, 0.0, 0.0])) @ jaw
+    place = before.translation.clone()
+    place[1, 2], place[2, 2], place[3, 2] = 0.02, 9.0, 0.04
+    found = dataclasses.replace(before, rotations=rotations, translation=place)
+    mimic, valid = torch.zeros_like(before.expression), torch.tensor([0.0, 1.0, 0.0, 1.0, 0.0])
+    mimic[1], mimic[2], mimic[3] = 0.5, 9.0, 1.15
+    after = carried_over(before, found, mimic, valid)
+    # FLAME says 0.25 and 0.4 more than the face points: 0.325 more than they in between.
+    wanted = torch.tensor([0.0, 0.5, 0.5 + 0.325, 1.15, 1.0])
+    torch.testing.assert_close(after.expression[:, 0], wanted)
+    between = axis_angle_to_matrix(torch.tensor([0.2, 0.0, 0.0])) @ jaw
+    torch.testing.assert_close(after.rotations[2, 22], between, atol=1e-5, rtol=0)
+    shifts = torch.tensor([0.0, 0.02, 0.03, 0.04, 0.0])
+    torch.testing.assert_close(after.translation[:, 2], shifts)
+    assert torch.equal(after.rotations[[1, 3]], rotations[[1, 3]])
+    torch.testing.assert_close(after.rotations[[0, 4]], before.rotations[[0, 4]])

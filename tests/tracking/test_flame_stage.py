@@ -4,146 +4,23 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-import pytest
 import torch
+from flame_people import HEAD, SIDE, SMILE, Known
 
-from presence.bodies import load_body
-from presence.geometry import axis_angle_to_matrix, matrix_to_axis_angle
-from presence.interfaces import Estimator
 from presence.registry import TRACKERS
-from presence.structures import (
-    BodyParams,
-    Camera,
-    Estimate,
-    PartEstimate,
-    PartModel,
-    Portrait,
-    Tracking,
-    cat,
-)
-from presence.tracking.fusing.chains import chained
-
-SIDE, HEAD = 480, 15
-SMILE = ("mouthSmileLeft", "mouthSmileRight")
+from presence.structures import Tracking, cat
 
 
-@pytest.fixture
-def licensed(monkeypatch):
-    """The open body under SMPL-X's name, as a stand-in for the user's file."""
-    body = load_body("annyx")
-    monkeypatch.setattr(body, "name", "SMPLX_NEUTRAL")
-    return body
-
-
-@pytest.fixture
-def ids(licensed):
-    """Vertices that follow the head alone: FLAME's stand-in is rigid but for expressions."""
-    rigid = licensed.weights[:, [HEAD, 22, 23, 24]].sum(1) > 0.99
-    return rigid.nonzero()[:, 0][::8]
-
-
-@pytest.fixture
-def home(licensed, ids, tmp_path, monkeypatch):
-    """A user's folder: FLAME is the body's head in another size and place, smiles included."""
-    monkeypatch.setenv("PRESENCE_HOME", str(tmp_path))
-    count, own = len(ids), licensed.exprdirs.unflatten(-1, (-1, 3))  # [E V 3]
-    template = 1.2 * licensed.v_template[ids] + torch.tensor([0.0, -1.8, 0.1])
-    directions = np.zeros((count, 3, 400))
-    for column, name in enumerate(SMILE):
-        number = licensed.expression_names.index(name)
-        directions[:, :, 300 + column] = 1.2 * own[number, ids].numpy()
-    regressor, weights = np.full((5, count), 1 / count), np.zeros((count, 5))
-    weights[:, 1] = 1.0
-    for folder in ("flame", "smplx"):
-        (tmp_path / "body_models" / folder).mkdir(parents=True)
-    np.savez(
-        tmp_path / "body_models" / "flame" / "FLAME_NEUTRAL.npz",
-        v_template=template.double().numpy(),
-        f=np.zeros((1, 3), np.int64),
-        shapedirs=directions,
-        posedirs=np.zeros((count, 3, 36)),
-        J_regressor=regressor,
-        weights=weights,
-        kintree_table=np.array([[-1, 0, 1, 1, 1], [0, 1, 2, 3, 4]]),
-    )
-    np.save(tmp_path / "body_models" / "smplx" / "SMPL-X__FLAME_vertex_ids.npy", ids.numpy())
-    return tmp_path
-
-
-class Scene:
-    """A half body that smiles, whose face the detector did not find."""
-
-    def __init__(self, body, seen) -> None:
-        params = seen.params(0)
-        pose = params.pose.clone()
-        pose[[22, 23, 24]] = 0.0
-        expression = torch.zeros_like(params.expression)
-        expression[[body.expression_names.index(name) for name in SMILE]] = torch.tensor([0.8, 0.5])
-        self.body = body
-        self.params = params.replace(
-            pose=pose, expression=expression, betas=torch.zeros_like(params.betas)
-        )
-        self.camera = seen.camera(self.params, "half", SIDE)
-        self.detection = seen.detect(self.params, self.camera, ("pose",))
-        self.portrait = Portrait(torch.rand(3, SIDE, SIDE), torch.ones(1, SIDE, SIDE))
-
-    def estimate(self, tracking) -> Estimate:
-        """What a FLAME estimator says that sees the head exactly; half a body of its own."""
-        pose, camera = self.params.pose.clone(), self.camera.cam_from_world
-        pose[0] = matrix_to_axis_angle(camera[:3, :3] @ axis_angle_to_matrix(pose[0]))
-        turn = chained(pose, HEAD)
-        joints = self.body(self.params).joints
-        rest = self.body.rest_joints(self.params.betas, self.params.expression)
-        # FLAME's p is 1.2 q + c where the body's is q; 1.2 times as far away, it looks the same.
-        shift = torch.tensor([0.0, -1.8, 0.1])
-        root = 1.2 * self.flame_centre + shift
-        at = self.camera.to_cam(joints[HEAD : HEAD + 1])[0]
-        moved = 1.2 * (at - turn @ rest[HEAD]) - turn @ shift
-        head = PartModel(
-            turn,
-            moved - root + turn @ root,
-            self.camera.K,
-            torch.zeros(300),
-            torch.tensor([0.8, 0.5]),
-            torch.eye(3).repeat(4, 1, 1),
-            model="flame2020",
-        )
-        return Estimate(
-            BodyParams(torch.zeros(0), torch.zeros(0), torch.zeros(55, 3), torch.zeros(3)),
-            Camera(self.camera.K, torch.eye(4), SIDE, SIDE),
-            parts={"face": PartEstimate(0.9, True, "emica", "made")},
-            models={"face": head},
-            expression_space="flame2020",
-            estimator="emica",
-        )
-
-
-class Known(Estimator):
-    name, asset, parts = "known", "", ("face",)
-
-    def __init__(self, estimate, device="cpu") -> None:
-        self.estimate = estimate
-
-    def __call__(self, portrait, cues):
-        return () if self.estimate is None else (self.estimate,)
-
-
-@pytest.fixture
-def scene(licensed, ids, seen):
-    scene = Scene(licensed, seen)
-    centre = licensed.rest_vertices(scene.params.betas, scene.params.expression)[ids].mean(0)
-    scene.flame_centre = centre
-    return scene
-
-
-def tracked(scene, estimate):
-    tracker = TRACKERS.build(
+def fused(scene, estimate):
+    return TRACKERS.build(
         dict(type="FusedTracker", landmarks="annyx"),
         body=scene.body,
         estimators={"emica": dict(type=Known, estimate=estimate)},
     )
-    return tracker.fit(scene.portrait, scene.detection)
+
+
+def tracked(scene, estimate):
+    return fused(scene, estimate).fit(scene.portrait, scene.detection)
 
 
 def heads_away(scene, tracking, ids):
@@ -165,7 +42,7 @@ def head_notes(tracking):
 
 
 def test_flame_moves_the_head_and_the_body_takes_its_expression(home, scene, ids):
-    estimate = scene.estimate(None)
+    estimate = scene.estimate()
     with_flame = tracked(scene, estimate)
     (note,) = head_notes(with_flame)
     assert f"{len(ids)} vertices of FLAME" in note
@@ -178,17 +55,51 @@ def test_flame_moves_the_head_and_the_body_takes_its_expression(home, scene, ids
     torch.testing.assert_close(smile(scene, with_flame), torch.tensor([0.8, 0.5]), atol=0.1, rtol=0)
 
 
+def narrow_crop(scene):
+    """A camera of 9.5 degrees over a crop, where the head joint is seen as in the picture."""
+    joint = scene.body(scene.params).joints[HEAD]
+    px, depth = scene.camera.project(joint[None])
+    side = 300.0
+    middle = px[0] + torch.tensor([30.0, -20.0])
+    K = torch.eye(3)
+    K[0, 0] = K[1, 1] = side / 2 / math.tan(math.radians(4.75))
+    K[:2, 2] = middle
+    away = depth * K[0, 0] / scene.camera.K[0, 0]
+    return K, torch.cat([(px[0] - middle) * away / K[0, 0], away])
+
+
+def test_dense_targets_are_where_the_crop_camera_saw_the_vertices(home, scene, ids):
+    from presence.tracking.fusing.dense_models import DenseModels
+
+    K, at = narrow_crop(scene)
+    mesh = scene.body(scene.params)
+    joint = scene.camera.to_cam(mesh.joints[HEAD : HEAD + 1])
+    cam = scene.camera.to_cam(mesh.vertices[ids]) - joint + at
+    expected = (cam @ K.T)[:, :2] / cam[:, 2:]
+    tracker = fused(scene, scene.estimate((K, at)))
+    given = {}
+
+    def refine(portrait, start, detection, models, *, betas):
+        given.update(models)
+        return start
+
+    tracker.refiner = refine
+    tracker.fit(scene.portrait, scene.detection)
+    (_, track), _ = DenseModels.find(scene.body).head(scene.body, [given], 1.0)
+    torch.testing.assert_close(track.pixels[0], expected, atol=0.05, rtol=0)
+
+
 def test_where_flame_tracking_fails_the_own_head_stays_and_it_is_said(home, scene):
     (note,) = head_notes(tracked(scene, None))
     assert "own head" in note and "mediapipe" in note
     from presence.tracking.fusing.dense_models import DenseModels
 
-    flame, note = DenseModels.find(scene.body).head(scene.body, {}, 1.0)
+    flame, note = DenseModels.find(scene.body).head(scene.body, [{}], 1.0)
     assert flame is None and "zero FLAME" in note
 
 
 def test_the_open_body_keeps_its_own_head(home, scene, monkeypatch):
-    estimate = scene.estimate(None)
+    estimate = scene.estimate()
     monkeypatch.setattr(scene.body, "name", "annyx")
     (note,) = head_notes(tracked(scene, estimate))
     assert "own head" in note and "annyx" in note
@@ -202,7 +113,7 @@ def test_a_frame_without_flame_is_refined_as_if_there_were_none(home, scene, lan
     from presence.tracking.refinement.posing import seen_by_camera
 
     models = DenseModels.find(scene.body)
-    face = scene.estimate(None).models["face"]
+    face = scene.estimate().models["face"]
     head = FlameHead(scene.body, models.flame, models.vertices["face"])
     track = FlameTrack.of_heads(models.flame, [face, None])
     assert track.valid.tolist() == [1, 0] and not track.expression[1].any()

@@ -215,6 +215,12 @@ def test_the_canonical_camera_sees_the_persons_depth_as_before(body):
     assert fixed.camera.K[:2, 2].tolist() == [320.0, 240.0]
     assert "Eq. 18" in fixed.notes[-1]
     assert canonical(fixed, 20.0) is fixed
+    # A crop's camera comes along where the picture's is canonical already, as FLAME's tracking.
+    crop = fixed.replace(models=osx.models)
+    head = canonical(crop, 20.0).models["face"]
+    torch.testing.assert_close(head.K, fixed.models["face"].K)
+    torch.testing.assert_close(head.translation, fixed.models["face"].translation)
+    assert torch.equal(canonical(crop, 20.0).body.translation, fixed.body.translation)
 
 
 def test_estimates_and_trackings_show_the_same_picture(body):

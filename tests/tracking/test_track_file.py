@@ -10,6 +10,7 @@ import torch
 
 from presence.bodies.loading import embedded_path
 from presence.config import load_config
+from presence.errors import ConfigError
 from presence.io.images import save_png
 from presence.registry import BENCHMARKS, TRACKERS
 from presence.structures import Tracking
@@ -27,9 +28,10 @@ def stand_in():
     class StandInTracker(ToyTracker):
         given: dict = {}
 
-        def __init__(self, body, fov, landmarks=None):
+        def __init__(self, body, fov, landmarks=None, device="cpu"):
             self.body = body
             StandInTracker.given = dict(body=body.name, fov=fov, landmarks=landmarks)
+            StandInTracker.device = device
 
         def track(self, portrait):
             cut_out, tracking = super().track(portrait)
@@ -63,6 +65,74 @@ def test_the_body_is_the_one_that_was_asked_for(tool, stand_in, picture, tmp_pat
     code, printed, said = tool("track", picture, *common, "--facing", "left", "--front", out)
     assert code == 2 and printed == "" and said.startswith("error: ") and said.count("\n") == 1
     assert "body `SMPLX_NEUTRAL`, but `annyx` is in use" in said
+
+
+@pytest.fixture
+def any_device(monkeypatch):
+    """A machine on which every device is there."""
+    monkeypatch.setattr("presence.pipeline.player.resolve_device", torch.device)
+    monkeypatch.setattr("presence.pipeline.loading.resolve_device", torch.device)
+
+
+def test_the_device_reaches_the_tracker_of_a_picture(stand_in, picture, tmp_path, any_device):
+    from presence.tracking.track_file import track_file
+
+    common = dict(tracker={"type": "StandInTracker", "fov": 20.0}, out=tmp_path / "t.npz")
+    track_file(picture, **common)
+    assert stand_in.device == "cpu"
+    track_file(picture, **common, device="cuda")
+    assert stand_in.device == "cuda"
+    named = common["tracker"] | {"device": "cpu"}
+    track_file(picture, **(common | {"tracker": named}), device="cuda")
+    assert stand_in.device == "cpu"  # what a config says stays
+
+
+def test_the_device_reaches_the_tracker_of_a_video(stand_in, picture, tmp_path, any_device):
+    from presence.tracking.track_file import track_file
+
+    with pytest.raises(ConfigError, match="pictures only"):
+        track_file(
+            tmp_path, {"type": "StandInTracker", "fov": 20.0}, tmp_path / "t.npz", device="cuda:0"
+        )
+    assert stand_in.device == "cuda:0"
+
+
+def test_the_device_reaches_the_tracker_of_a_driver(stand_in, picture):
+    from presence.pipeline.reenactment import find_driver
+
+    find_driver(str(picture), tracker={"type": "StandInTracker", "fov": 20.0}, device="cuda")
+    assert stand_in.device == "cuda"
+
+
+def test_the_estimators_and_the_stages_get_the_trackers_device(monkeypatch):
+    from presence_plugins.trackers import fused_tracker
+
+    class Recording:
+        asset = ""
+
+        def __init__(self, device):
+            self.device = device
+
+    stages = []
+    monkeypatch.setattr(
+        fused_tracker, "StartRefiner", lambda body, landmarks, device: stages.append(device)
+    )
+    config = dict(type="FusedTracker", estimators={"osx": dict(type=Recording)})
+    tracker = TRACKERS.build(config, device="meta")
+    assert tracker.estimator("osx").device == "meta"
+    assert tracker.refiner is None and stages == ["meta"]
+
+
+def test_the_pipeline_builds_its_tracker_for_its_device(stand_in, monkeypatch, any_device):
+    from presence.bodies import load_body
+    from presence.pipeline import loading
+
+    model = type("Model", (), {"body": load_body("annyx")})()
+    settings = {"tracker": {"type": "StandInTracker", "fov": 20.0}}
+    monkeypatch.setattr(loading, "load_avatar_model", lambda *a, **k: (model, settings))
+    monkeypatch.setattr(loading, "Reconstructor", lambda *a, **k: a)
+    loading.load_reconstructor("w", device="cuda")
+    assert stand_in.device == "cuda"
 
 
 @pytest.mark.parametrize(

@@ -204,6 +204,7 @@ def _launch_on_ray(
 
 def _run_as_task(folder: str) -> int:
     """Runs a job in a process of its own on whatever machine this is; Ray has chosen the GPU."""
+    (Path(folder) / RESULT).unlink(missing_ok=True)  # an earlier run's
     with open(Path(folder) / LOG, "ab") as log:
         # An open pipe as its standard input, which ends when this process does.
         process = subprocess.Popen(

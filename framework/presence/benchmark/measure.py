@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from presence.benchmark.sensitivity import Sensitivity, measure_sensitivity
 from presence.benchmark.subjects import Blocks
 from presence.engine.settings import read_section
-from presence.errors import ConfigError
+from presence.errors import AssetError, ConfigError, InputError
 from presence.evaluation import Evaluation, composite, evaluate
 from presence.evaluation.report import write_json
 from presence.registry import DATASETS, METRICS
@@ -80,17 +80,18 @@ def measure(
         precision: "bf16" predicts under autocast.
 
     Returns:
-        Plain values: `sets` (name to means, labels, missing, subjects), `lower_is_better` (names of
-        metrics), `predict_seconds` a subject, and `sensitivity` where it is asked for.
-    """
-    from presence.engine.trainer import data_collaborators
+        Plain values: `sets` (name to means, labels, missing, subjects), `absent` (set to the reason
+        why it is not here), `lower_is_better` (names of metrics), `predict_seconds` a subject, and
+        `sensitivity` where it is asked for.
 
+    Raises:
+        InputError: no set is here.
+    """
     metrics = [METRICS.build(metric) for metric in protocol.metrics]
     evaluations: dict[str, Evaluation] = {}
     seconds, subjects = 0.0, 0
-    for name, config in protocol.sets.items():
-        data = DATASETS.build(config, **data_collaborators(model, device))
-        source = Blocks(data, size=protocol.batch_size, device=device)
+    sources, absent = _open_sets(model, protocol, device)
+    for name, source in sources.items():
         grid = _Grid(protocol)
         timed = _Timed(model, device)
         evaluations[name] = evaluate(
@@ -109,6 +110,7 @@ def measure(
     write_json(folder / "metrics.json", evaluations)
     result: dict[str, Any] = dict(
         sets={name: _summary(evaluation) for name, evaluation in evaluations.items()},
+        absent=absent,
         lower_is_better=[metric.name for metric in metrics if not metric.higher_is_better],
         predict_seconds=seconds / subjects if subjects else None,
     )
@@ -121,6 +123,30 @@ def measure(
             batch_size=protocol.batch_size,
         )
     return result
+
+
+def _open_sets(
+    model: nn.Module, protocol: Protocol, device: torch.device
+) -> tuple[dict[str, Blocks], dict[str, str]]:
+    """Opens the protocol's sets; those that are not on this machine are named with the reason.
+
+    A set of pictures is tracked here, so that what its tracker lacks is a reason too.
+    """
+    from presence.engine.trainer import data_collaborators
+
+    sources, absent = {}, {}
+    for name, config in protocol.sets.items():
+        try:
+            data = DATASETS.build(config, **data_collaborators(model, device))
+            len(data)
+        except (AssetError, InputError) as error:
+            absent[name] = " ".join(str(error).split())
+        else:
+            sources[name] = Blocks(data, size=protocol.batch_size, device=device)
+    if not sources:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in absent.items())
+        raise InputError(f"no set of benchmark.protocol.sets is here: {reasons}")
+    return sources, absent
 
 
 def _summary(evaluation: Evaluation) -> dict[str, Any]:

@@ -7,10 +7,15 @@ comparison came out there, and cannot be subtracted from ours.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+from presence.errors import check_known
+
 Figures = tuple[float, float, float]
 """PSNR (dB), SSIM, LPIPS."""
 
-# Table 1 by column, then by method. LAM+ is LAM with other parts than the face parsed out.
+# Table 1 by column, then by method. The last is LAM a second time, "non-facial parts parsed
+# out"; beside it stand our metrics with parts=("head",).
 TABLE_1: dict[str, dict[str, Figures]] = {
     "Upper-Wild": {
         "Ours": (21.09, 0.8510, 0.1426),
@@ -32,7 +37,9 @@ TABLE_1: dict[str, dict[str, Figures]] = {
     "Head": {
         "Ours": (19.04, 0.8526, 0.1613),
         "LAM": (14.81, 0.6789, 0.2613),
-        "LAM+": (17.19, 0.7526, 0.2207),
+    },
+    "Head, face alone": {
+        "LAM": (17.19, 0.7526, 0.2207),
     },
 }
 
@@ -49,20 +56,44 @@ TABLE_2: dict[str, Figures] = {
     "no shell": (20.35, 0.7845, 0.1801),
 }
 
-# Which of the paper's columns are nearest to a set of this framing.
+# Which of the paper's columns are nearest to a set of this name; `read_columns` adds others.
 COLUMNS: dict[str, tuple[str, ...]] = {
-    "head": ("Head",),
+    "head": ("Head", "Head, face alone"),
     "half": ("Upper-Wild", "Upper-Wan"),
     "full": ("Full-Body",),
 }
 
 
-def paper_figures(method: str | None, framing: str) -> dict[str, Figures]:
-    """Returns column to what the paper has for a method, for the columns of one framing.
+def read_columns(columns: Mapping[str, Sequence[str]] | None) -> dict[str, tuple[str, ...]]:
+    """Returns set to columns of `TABLE_1`: `COLUMNS`, and what a config says instead or besides.
+
+    Args:
+        columns: set to names of columns; none for a set that has no counterpart in the paper.
+
+    Raises:
+        ConfigError: the paper has no such column.
+
+    Example:
+        >>> read_columns(dict(wan=["Upper-Wan"], half=[]))["wan"]
+        ('Upper-Wan',)
+    """
+    chosen = dict(COLUMNS)
+    for name, given in (columns or {}).items():
+        chosen[name] = (given,) if isinstance(given, str) else tuple(given)
+        for column in chosen[name]:
+            check_known("column of the paper", column, TABLE_1)
+    return chosen
+
+
+def paper_figures(
+    method: str | None, name: str, columns: Mapping[str, Sequence[str]] = COLUMNS
+) -> dict[str, Figures]:
+    """Returns column to what the paper has for a method, for the columns of one set.
 
     Args:
         method: a name of `TABLE_1` or `TABLE_2`, None for methods that are not in the paper.
-        framing: "head", "half" or "full"; nothing for others.
+        name: of the set, such as "head", "half" or "full"; nothing for sets without a column.
+        columns: set to columns; see `read_columns`.
 
     Example:
         >>> paper_figures("LHM", "full")
@@ -71,7 +102,7 @@ def paper_figures(method: str | None, framing: str) -> dict[str, Figures]:
         {'Upper-Wan': (20.35, 0.7845, 0.1801)}
     """
     found = {}
-    for column in COLUMNS.get(framing, ()):
+    for column in columns.get(name, ()):
         figures = TABLE_1[column].get(method or "")
         if figures is None and column == "Upper-Wan":
             figures = TABLE_2.get(method or "")

@@ -1,4 +1,4 @@
-"""Small plots as SVG text: points with names, and lines; no package draws them.
+"""Small plots as SVG text: points, lines and a legend; no package draws them.
 
 Colours are CSS variables of the page (`--series-N`, `--line`, `--text`), so that plots follow its
 light and dark themes.
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 SERIES = 10  # colours that the page defines
 _WIDTH, _HEIGHT = 420, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 30, 44
+_LETTER, _ROW = 6.2, 17  # px: width of a letter, height of a row of the legend
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Series:
     """Points of one method.
 
     Attributes:
-        name: shown beside the last point.
+        name: in the legend, and beside the last point where there is room.
         points: (x, y); joined by a line if there are several.
         color: number of the colour.
     """
@@ -57,16 +58,18 @@ def plot(
     up = _Axis.over(ys, _HEIGHT - _BOTTOM, _TOP, room=0.08)
     parts = [*_frame(across, up, title, x_label, y_label)]
     pixels = [[(across.at(x), up.at(y)) for x, y in one.points] for one in kept]
-    taken = [_around(x, y) for line in pixels for x, y in line]
-    taken += [box for line in pixels for box in _along(line)]
+    covered = [[*(_around(x, y) for x, y in line), *_along(line)] for line in pixels]
+    taken = [box for boxes in covered for box in boxes]
     for one in kept:
         parts += _draw(one, across, up)
-    for one in kept:  # names last, over the lines
-        parts.append(_name(one.name, across.at(one.points[-1][0]), up.at(one.points[-1][1]), taken))
-    body = "".join(parts)
+    for number, one in enumerate(kept):  # names last, over the lines
+        others = [box for n, boxes in enumerate(covered) if n != number for box in boxes]
+        parts += _name(one, *pixels[number][-1], taken, others)
+    key, height = _legend(kept) if len(kept) > 1 else ("", 0)
+    body = "".join(parts) + key
     return (
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{html.escape(title)}">'
-        f"{body}</svg>"
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT + height}" role="img" '
+        f'aria-label="{html.escape(title)}">{body}</svg>'
     )
 
 
@@ -101,10 +104,16 @@ class _Axis:
             low, high = 10**self.low, 10**self.high
             exponents = range(math.floor(self.low), math.ceil(self.high) + 1)
             steps = (1, 2, 5) if self.high - self.low < 2 else (1,)
-            return [s * 10.0**e for e in exponents for s in steps if low <= s * 10.0**e <= high]
-        step = _round_step((self.high - self.low) / 4)
-        first = math.ceil(self.low / step)
-        return [step * n for n in range(first, math.floor(self.high / step) + 1)]
+            round_ones = [s * 10.0**e for e in exponents for s in steps]
+            found = [value for value in round_ones if low <= value <= high]
+            return found if len(found) > 2 else _even(low, high)
+        return _even(self.low, self.high)
+
+
+def _even(low: float, high: float) -> list[float]:
+    """About four round values at equal steps."""
+    step = _round_step((high - low) / 4)
+    return [step * n for n in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
 def _round_step(rough: float) -> float:
@@ -145,7 +154,7 @@ def _text(text: str, x: float, y: float, kind: str, anchor: str = "middle", more
 
 
 def _draw(one: Series, across: _Axis, up: _Axis) -> list[str]:
-    color = f"var(--series-{one.color % SERIES})"
+    color = _color(one)
     pixels = [(across.at(x), up.at(y)) for x, y in one.points]
     parts = []
     if len(pixels) > 1:
@@ -176,26 +185,56 @@ def _along(line: Sequence[tuple[float, float]]) -> list[_Box]:
     return boxes
 
 
-def _name(name: str, x: float, y: float, taken: list[_Box]) -> str:
-    """A series' name near its last point, where it covers neither points, lines nor other names."""
-    width = 6.8 * len(name)
-    places = [
-        (left, y + 4 + sign * 11 * step, left + (0 if left > x else width))
-        for step in range(12)
-        for sign in (1, -1)
-        for left in (x + 8, x - 8 - width)
+def _name(one: Series, x: float, y: float, taken: list[_Box], others: list[_Box]) -> list[str]:
+    """A series' name beside its last point; nothing where the name could be taken for another's.
+
+    Args:
+        one: the series.
+        x: of its last point.
+        y: of its last point.
+        taken: what the name must not cover; it is added.
+        others: what other series cover, from which it must be farther than from its own point.
+    """
+    width = _LETTER * len(one.name)
+    sides = [
+        (left, y + 4 + shift, anchor)
+        for shift in (0, -9, 9)
+        for left, anchor in ((x + 8, "start"), (x - 8 - width, "end"))
     ]
-    boxes = [(left, row - 9, left + width, row + 2) for left, row, _ in places]
-    inside = [
-        position
-        for position, box in enumerate(boxes)
-        if box[0] > _LEFT and box[2] < _WIDTH and _TOP < box[1] and box[3] < _HEIGHT - _BOTTOM
-    ]
-    free = [i for i in inside if not any(_overlap(boxes[i], other) for other in taken)]
-    chosen = (free or inside or [0])[0]
-    taken.append(boxes[chosen])
-    left, row, anchor = places[chosen]
-    return _text(name, anchor, row, "name", "start" if left > x else "end")
+    above = [(x - width / 2, row, "middle") for row in (y - 9, y + 17)]
+    for left, row, anchor in sides + above:
+        box = (left, row - 9, left + width, row + 2)
+        inside = box[0] > _LEFT and box[2] < _WIDTH and _TOP < box[1] and box[3] < _HEIGHT - _BOTTOM
+        free = inside and not any(_overlap(box, other) for other in taken)
+        if free and all(_gap(box, other) > _gap(box, _around(x, y)) for other in others):
+            taken.append(box)
+            at = {"start": left, "middle": x, "end": left + width}[anchor]
+            return [_text(one.name, at, row, "name", anchor, f' style="fill:{_color(one)}"')]
+    return []
+
+
+def _legend(series: Sequence[Series]) -> tuple[str, int]:
+    """The colour of every name, in rows under the plot; and the height that they take."""
+    parts, left, row = [], float(_LEFT), 0
+    for one in series:
+        width = 14 + _LETTER * len(one.name) + 12
+        if left > _LEFT and left + width > _WIDTH:
+            left, row = float(_LEFT), row + 1
+        y = _HEIGHT + 8 + _ROW * row
+        parts.append(f'<circle cx="{left + 4:.1f}" cy="{y}" r="4" fill="{_color(one)}"/>')
+        parts.append(_text(one.name, left + 14, y + 4, "key", "start"))
+        left += width
+    return f'<g class="legend">{"".join(parts)}</g>', _ROW * (row + 1) + 4
+
+
+def _color(one: Series) -> str:
+    return f"var(--series-{one.color % SERIES})"
+
+
+def _gap(one: _Box, other: _Box) -> float:
+    """Distance between two boxes, px."""
+    across = max(one[0] - other[2], other[0] - one[2], 0.0)
+    return math.hypot(across, max(one[1] - other[3], other[1] - one[3], 0.0))
 
 
 def _overlap(one: _Box, other: _Box) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from presence.benchmark.paper import COLUMNS
 from presence.benchmark.results import Method, labels, missing
 from presence.benchmark.tables import VIEWS, Table, overview, quality, sensitivity, set_names
 from presence.io.atomic import write_text
@@ -23,6 +24,7 @@ def write_report(
     notes: Sequence[str] = (),
     source: str | None = None,
     failures: Mapping[str, str] | None = None,
+    paper_columns: Mapping[str, Sequence[str]] = COLUMNS,
 ) -> tuple[str, list[Path]]:
     """Writes what is known so far.
 
@@ -33,13 +35,14 @@ def write_report(
         notes: paragraphs under it.
         source: the config's file.
         failures: run to the reason why it has no result.
+        paper_columns: set to the paper's columns shown beside it.
 
     Returns:
         The overview as Markdown, and the files.
     """
     from presence.benchmark.page import write_page
 
-    tables = all_tables(methods)
+    tables = all_tables(methods, paper_columns)
     paragraphs = [*notes, *about(methods, source)]
     write_text(out / MARKDOWN, _markdown(title, paragraphs, tables, failures or {}) + "\n")
     write_text(out / CSV, _csv(methods))
@@ -47,10 +50,13 @@ def write_report(
     return markdown_table(tables[0]), [out / name for name in (PAGE, MARKDOWN, CSV)]
 
 
-def all_tables(methods: Sequence[Method]) -> list[Table]:
+def all_tables(
+    methods: Sequence[Method], paper_columns: Mapping[str, Sequence[str]] = COLUMNS
+) -> list[Table]:
     """Returns the overview, a table a set, and the movement where it was measured."""
     moves = sensitivity(methods)
-    tables = [overview(methods), *(quality(methods, name) for name in set_names(methods))]
+    sets = [quality(methods, name, paper_columns) for name in set_names(methods)]
+    tables = [overview(methods), *sets]
     return [*tables, moves] if moves is not None else tables
 
 
@@ -62,9 +68,15 @@ def about(methods: Sequence[Method], source: str | None) -> Iterator[str]:
     if not results:
         return
     job, first = results[0]
-    given = job.budget.get("samples")
-    budget = f"{given:,} samples" if given else f"{job.budget['seconds']:g} s of training"
-    yield f"Budget of every trained run: {budget}; batches of {job.batch_size}."
+    trained = [job for job, _ in results if job.train]
+    if trained:
+        job = trained[0]
+        given = job.budget.get("samples")
+        budget = f"{given:,} samples" if given else f"{job.budget['seconds']:g} s of training"
+        yield f"Budget of every trained run: {budget}; batches of {job.batch_size}."
+        for method in (m for m in methods if m.given and m.finished):
+            file = Path(str(method.runs[0].job.weights)).name
+            yield f"Not under this budget, and never marked as best: {method.name}, from `{file}`."
     several = [f"{m.name} {', '.join(map(str, m.seeds))}" for m in methods if len(m.seeds) > 1]
     yield f"± is half the range over seeds: {'; '.join(several)}." if several else "One seed each."
     grey = job.protocol.get("background", 1.0)
@@ -74,7 +86,7 @@ def about(methods: Sequence[Method], source: str | None) -> Iterator[str]:
         f"{', '.join(labels(methods).values())}."
     )
     for name, reason in missing(methods).items():
-        yield f"Not computed: {name}: {reason}."
+        yield f"Not computed: {name}: {reason.rstrip('.')}."
     where = sorted({str(result["device"]) for _, result in results})
     commits = sorted({str(r["provenance"]["commit"])[:10] for _, r in results})
     yield f"Run on {', '.join(where)}; commit {', '.join(commits)}."

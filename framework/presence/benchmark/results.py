@@ -32,11 +32,13 @@ class Method:
         name: of the row.
         paper: its name in the paper.
         runs: one a seed.
+        given: whether its weights come from a file and not from this sweep's budget.
     """
 
     name: str
     paper: str | None
     runs: Sequence[Run]
+    given: bool = False
 
     @property
     def finished(self) -> list[Mapping[str, Any]]:
@@ -92,6 +94,14 @@ def missing(methods: Sequence[Method]) -> dict[str, str]:
     for result in (r for method in methods for r in method.finished):
         for measured in result["sets"].values():
             merged.update(measured["missing"])
+    return merged
+
+
+def absent(methods: Sequence[Method]) -> dict[str, str]:
+    """Returns set to the reason why it was not measured, where some run lacked it."""
+    merged: dict[str, str] = {}
+    for result in (r for method in methods for r in method.finished):
+        merged.update(result.get("absent") or {})
     return merged
 
 

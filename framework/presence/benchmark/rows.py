@@ -43,6 +43,16 @@ class Row:
     train: bool = True
     paper: str | None = None
 
+    @property
+    def trains(self) -> bool:
+        """Whether a training belongs to it."""
+        return self.train and self.weights is None and self.weights_of is None
+
+    @property
+    def given(self) -> bool:
+        """Whether its weights come from a file."""
+        return self.weights is not None
+
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
@@ -175,7 +185,7 @@ def plan(
     seeds: Sequence[int],
     *,
     folder: Path,
-    budget: Budget,
+    budget: Budget | None,
     protocol: Mapping[str, Any],
     overrides: Sequence[str] = (),
     pictures: Mapping[str, Any] | None = None,
@@ -190,7 +200,7 @@ def plan(
         row: what to run.
         seeds: of the runs.
         folder: where the benchmark's config lies.
-        budget: of each run.
+        budget: of each run that trains; None where there is none.
         protocol: what is measured.
         overrides: `key=value` changes to the config of every row.
         pictures: options that replace those of every data set that has a `size`.
@@ -219,7 +229,7 @@ def plan(
             name=name,
             seed=int(seed),
             config=_as_json(plain),
-            budget=dataclasses.asdict(budget),
+            budget={} if budget is None else dataclasses.asdict(budget),
             points=curve["points"],
             train=row.train and row.weights is None and weights is None,
             weights=weights or (row.weights and str((folder / row.weights).resolve())),

@@ -11,7 +11,8 @@ from typing import Any
 from presence.benchmark.base import Benchmark, BenchmarkReport
 from presence.benchmark.launch import Launcher, launch, only_one
 from presence.benchmark.measure import Protocol
-from presence.benchmark.results import Method, Run, ranking
+from presence.benchmark.paper import read_columns
+from presence.benchmark.results import Method, Run, absent, ranking
 from presence.benchmark.rows import Budget, Job, Row, plan, read_rows
 from presence.benchmark.worker import read_result, write_job
 from presence.engine.settings import read_section
@@ -28,12 +29,13 @@ class MethodSweep(Benchmark):
 
     Each run has a folder in `rows/` with its log, checkpoints, pictures and `result.json`. A run
     whose result has the fingerprint of what the config asks for is skipped; one that was killed
-    goes on at its last checkpoint; where only the protocol changed, nothing is trained again.
+    goes on at its last checkpoint; where only the protocol changed, or a set was not there,
+    nothing is trained again.
 
     Args:
         rows: name to the options of `presence.benchmark.rows.Row`; a row that is None is left out.
-        budget: `samples` or `seconds` of training, for each run.
         protocol: options of `presence.benchmark.measure.Protocol`.
+        budget: `samples` or `seconds` of training, for each run; None where no row is trained.
         overrides: `key=value` changes to the config of every row.
         pictures: options for every training and validation set that has a `size`, such as `size`.
         batch_size: samples a step of every row; None leaves the configs' own.
@@ -45,6 +47,8 @@ class MethodSweep(Benchmark):
         address: of a Ray cluster whose machines all see the folder that is written.
         title: of the report.
         notes: paragraphs for the report.
+        paper_columns: set to columns of the paper's Table 1 shown beside it; by default those that
+            fit sets called head, half and full.
         config: the whole config.
         folder: where it lies.
     """
@@ -52,9 +56,9 @@ class MethodSweep(Benchmark):
     def __init__(
         self,
         rows: Mapping[str, Any],
-        budget: Mapping[str, Any],
         protocol: Mapping[str, Any],
         *,
+        budget: Mapping[str, Any] | None = None,
         overrides: Sequence[str] = (),
         pictures: Mapping[str, Any] | None = None,
         batch_size: int | None = None,
@@ -65,11 +69,15 @@ class MethodSweep(Benchmark):
         address: str | None = None,
         title: str = "Method sweep",
         notes: Sequence[str] = (),
+        paper_columns: Mapping[str, Sequence[str]] | None = None,
         config: Any = None,
         folder: Path = Path(),
     ) -> None:
         self.rows = read_rows(rows)
-        self.budget = read_section(Budget, budget, "benchmark.budget")
+        self.budget = None if budget is None else read_section(Budget, budget, "benchmark.budget")
+        trained = [name for name, row in self.rows.items() if row.trains]
+        if trained and self.budget is None:
+            raise ConfigError(f"benchmark.budget is missing, and row `{trained[0]}` is trained")
         self.protocol = dict(protocol)
         Protocol.read(self.protocol)
         self.repeat = dict(repeat_best or {})
@@ -81,6 +89,7 @@ class MethodSweep(Benchmark):
             launcher=launcher, address=address, gpus=None if gpus is None else list(map(str, gpus))
         )
         self.title, self.notes = title, list(notes)
+        self.paper_columns = read_columns(paper_columns)
         self.source = getattr(config, "filename", None)
         self.planning: dict[str, Any] = dict(
             folder=folder,
@@ -110,7 +119,7 @@ class MethodSweep(Benchmark):
     def methods(self, runs: Sequence[Run]) -> list[Method]:
         """Puts runs together by row, in the order of the config."""
         return [
-            Method(name, row.paper, [run for run in runs if run.job.name == name])
+            Method(name, row.paper, [r for r in runs if r.job.name == name], row.given)
             for name, row in self.rows.items()
         ]
 
@@ -147,7 +156,7 @@ class MethodSweep(Benchmark):
             folder: Run(job, _finished(folder, job), "not run yet")
             for folder, job in folders.items()
         }
-        waiting = [folder for folder, run in runs.items() if run.result is None]
+        waiting = [folder for folder, run in runs.items() if not _complete(run)]
         for folder in waiting:
             write_job(folder, folders[folder])
         if len(waiting) < len(jobs):
@@ -173,15 +182,23 @@ class MethodSweep(Benchmark):
             for run in runs
             if run.result is None
         }
+        methods = self.methods(runs)
+        failures |= {f"set {name}": reason for name, reason in absent(methods).items()}
         table, files = write_report(
             out,
-            self.methods(runs),
+            methods,
             title=self.title,
             notes=self.notes,
             source=self.source,
             failures=failures,
+            paper_columns=self.paper_columns,
         )
         return BenchmarkReport(table, tuple(files), failures)
+
+
+def _complete(run: Run) -> bool:
+    """Whether a run has a result on every set."""
+    return run.result is not None and not run.result.get("absent")
 
 
 def _finished(folder: Path, job: Job) -> Mapping[str, Any] | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from presence.benchmark.paper import COLUMNS, paper_figures
+from presence.benchmark.paper import COLUMNS, Figures, paper_figures
 from presence.benchmark.results import Method, labels
 
 VIEWS = ("input", "novel")
@@ -61,8 +61,14 @@ class Table:
     note: str = ""
 
     def cells(self) -> Iterator[tuple[Method, list[Cell]]]:
-        """Yields each method with its cells, the best of each column marked."""
-        columns = [_mark([c.cell(m) for m in self.rows], c.higher) for c in self.columns]
+        """Yields each method with its cells, the best of each column marked.
+
+        Rows whose weights are given do not compete with rows that were trained under the budget.
+        """
+        equal = [not method.given for method in self.rows]
+        if not any(equal):
+            equal = [True] * len(equal)
+        columns = [_mark([c.cell(m) for m in self.rows], c.higher, equal) for c in self.columns]
         for position, method in enumerate(self.rows):
             yield method, [column[position] for column in columns]
 
@@ -91,20 +97,23 @@ def overview(methods: Sequence[Method]) -> Table:
     return Table("Overview", columns, methods, _MOVES)
 
 
-def quality(methods: Sequence[Method], name: str) -> Table:
-    """All metrics of one set in both views, and the paper's own figures."""
+def quality(
+    methods: Sequence[Method], name: str, paper: Mapping[str, Sequence[str]] = COLUMNS
+) -> Table:
+    """All metrics of one set in both views, and the paper's own figures from some columns."""
     names = labels(methods)
     columns = [
         _quality(methods, name, view, metric, f"{view} view", head)
         for view in VIEWS
         for metric, head in names.items()
     ]
-    for column in COLUMNS.get(name, ()):
-        if any(column in paper_figures(m.paper, name) for m in methods):
-            columns += [_paper(name, column, i) for i in range(len(_PAPER))]
+    for column in paper.get(name, ()):
+        figures = {m.name: paper_figures(m.paper, name, paper).get(column) for m in methods}
+        if any(figures.values()):
+            columns += [_paper(column, figures, i) for i in range(len(_PAPER))]
     subjects = _subjects(methods, name)
     note = f"{subjects} held-out subjects." + (_PAPER_NOTE if len(columns) > 2 * len(names) else "")
-    return Table(f"Framing: {name}", columns, methods, note)
+    return Table(f"Set: {name}", columns, methods, note)
 
 
 def sensitivity(methods: Sequence[Method]) -> Table | None:
@@ -163,6 +172,8 @@ def _quality(
     # A metric's further columns are named after it: what failed, for one.
     higher = not any(metric == known or metric.startswith(f"{known}_") for known in lower)
     path = ("sets", name, "means", f"{view}/{metric}")
+    if metric.endswith("_failed"):  # 1 or 0 a subject
+        return _figure(f"{head} (%)", group, higher, 0, *path, factor=100, spreads=spreads)
     return _figure(head, group, higher, _digits(metric), *path, spreads=spreads)
 
 
@@ -202,14 +213,15 @@ def _share(head: str, group: str) -> Column:
     return Column(head, group, None, cell)
 
 
-def _paper(name: str, column: str, position: int) -> Column:
+def _paper(column: str, figures: Mapping[str, Figures | None], position: int) -> Column:
+    """One metric of a column of the paper, from method to the figures there."""
     metric = _PAPER[position]
 
     def cell(method: Method) -> Cell:
-        figures = paper_figures(method.paper, name).get(column)
-        if figures is None:
+        found = figures[method.name]
+        if found is None:
             return Cell(None, "-")
-        return Cell(figures[position], f"{figures[position]:.{_digits(metric)}f}")
+        return Cell(found[position], f"{found[position]:.{_digits(metric)}f}")
 
     return Column(metric.upper(), f"paper: {column}", metric != "lpips", cell)
 
@@ -219,9 +231,12 @@ def _subjects(methods: Sequence[Method], name: str) -> int:
     return max((one["subjects"] for one in measured), default=0)
 
 
-def _mark(cells: Sequence[Cell], higher: bool | None) -> list[Cell]:
-    known = [cell.value for cell in cells if cell.value is not None]
+def _mark(cells: Sequence[Cell], higher: bool | None, competes: Sequence[bool]) -> list[Cell]:
+    known = [c.value for c, equal in zip(cells, competes) if equal and c.value is not None]
     if higher is None or len(known) < 2:
         return list(cells)
     best = max(known) if higher else min(known)
-    return [dataclasses.replace(cell, best=cell.value == best) for cell in cells]
+    return [
+        dataclasses.replace(cell, best=equal and cell.value == best)
+        for cell, equal in zip(cells, competes)
+    ]

@@ -74,6 +74,7 @@ class TrackedPairs(SampleSource):
     """
 
     asset: ClassVar[str | None] = None
+    get: ClassVar[str] = ""  # where the data come from, of a set that is no entry there
 
     def __init__(
         self,
@@ -204,10 +205,19 @@ class TrackedPairs(SampleSource):
     def _find_root(self, root: str | None) -> Path:
         if root is None:
             if self.asset is None:
-                raise InputError(f"{type(self).__name__} needs root, a folder with {self.what()}")
+                raise InputError(
+                    f"{type(self).__name__} needs root, a folder with {self.what()}.{self.hint}"
+                )
             return find_asset(self.asset).require()
         path = Path(root).expanduser()
         if not path.is_dir():
-            hint = "" if self.asset is None else f" Get it: {find_asset(self.asset).get}."
-            raise InputError(f"{path} does not exist, expected a folder of {self.what()}.{hint}")
+            raise InputError(
+                f"{path} does not exist, expected a folder of {self.what()}.{self.hint}"
+            )
         return path
+
+    @property
+    def hint(self) -> str:
+        """Where to get the data, as the end of an error; empty where that is not known."""
+        get = self.get if self.asset is None else find_asset(self.asset).get
+        return f" Get it: {get}." if get else ""

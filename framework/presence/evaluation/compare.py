@@ -31,6 +31,7 @@ class Comparison:
         portrait: the true picture.
         view: the true picture with camera and body parameters, where these are known.
         body: the body model of those parameters.
+        background: grey level of both pictures outside the mask.
     """
 
     prediction: Tensor
@@ -40,6 +41,7 @@ class Comparison:
     portrait: Portrait
     view: View | None = None
     body: Body | None = None
+    background: float = 1.0
 
     def measure(self, metrics: Sequence[Metric]) -> dict[str, Tensor]:
         """Returns column name to values [B]; see `Metric.columns`."""
@@ -52,6 +54,26 @@ class Comparison:
     def over(self, background: float) -> Comparison:
         """Returns the same comparison over another grey."""
         return compare_views(self.rendering, self.portrait, background=background)
+
+    def inside(self, parts: Sequence[str], reach: float) -> Comparison:
+        """Returns the same comparison of some body parts alone, the rest set to the background.
+
+        The parts are where the true body is: see `presence.evaluation.part_mask.part_mask`.
+
+        Args:
+            parts: names of the body's `vertex_parts`.
+            reach: how far the parts go beyond the mesh, as a share of their own size.
+        """
+        from presence.evaluation.part_mask import part_mask
+
+        mask = self.mask & part_mask(self, parts, reach)
+        grey = torch.full_like(self.target, self.background)
+        return dataclasses.replace(
+            self,
+            prediction=torch.where(mask, self.prediction, grey),
+            target=torch.where(mask, self.target, grey),
+            mask=mask,
+        )
 
     @property
     def common(self) -> Tensor:
@@ -68,6 +90,18 @@ class Comparison:
         if self.view is None or self.body is None:
             raise ValueError("the comparison has no view with a body; see `compare_views`")
         return self.body(self.view.body)
+
+    @functools.cached_property
+    def seen_faces(self) -> Tensor:
+        """Which triangle of the true body each pixel shows [B H W], -1 for none."""
+        from presence.rasterize import build_rasterizer
+
+        mesh = self.mesh
+        assert self.view is not None and self.body is not None
+        height, width = self.target.shape[-2:]
+        px = self.view.camera.screen(mesh.vertices.float())
+        faces = self.body.topology.faces
+        return build_rasterizer("auto")(px, faces, height=height, width=width).face_ids
 
     def landmarks(self, name: str) -> ViewLandmarks:
         """Returns where the body model puts a landmark set in the true view."""
@@ -111,6 +145,7 @@ def compare_views(
         portrait=portrait,
         view=view,
         body=body,
+        background=background,
     )
 
 

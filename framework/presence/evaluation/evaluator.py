@@ -99,7 +99,8 @@ def evaluate(
         for batch in _batches(indices, batch_size):
             sample = stack([source[index] for index in batch]).to(device)
             prediction = _predict(model, sample, torch.device(device).type, precision)
-            rows += _measure(sample, prediction, usable, background, batch, body)
+            asked = [m for m in usable if m.subjects is None or batch[0] < m.subjects]
+            rows += _measure(sample, prediction, asked, background, batch, body)
             if on_batch is not None:
                 on_batch(sample, prediction)
     finally:
@@ -109,8 +110,15 @@ def evaluate(
 
         rows = [row for part in gather(rows) for row in part]
     rows.sort(key=lambda row: (row["index"], row["view"]))
-    labels = {name: label for metric in usable for name, label in metric.columns.items()}
+    labels = {name: label for metric in usable for name, label in _columns(metric).items()}
     return Evaluation(rows, labels, missing)
+
+
+def _columns(metric: Metric) -> dict[str, str]:
+    """A metric's columns, headed with how many samples where it is not measured on all."""
+    if metric.subjects is None:
+        return metric.columns
+    return {k: f"{label}, first {metric.subjects}" for k, label in metric.columns.items()}
 
 
 def _batches(indices: Sequence[int], batch_size: int) -> Iterator[list[int]]:
@@ -144,13 +152,20 @@ def _measure(
             prediction[key], true.portrait, background=background, view=true, body=body
         )
         values = {name: v.tolist() for name, v in comparison.measure(metrics).items()}
+        limits = {name: metric.subjects for metric in metrics for name in metric.columns}
         for position, index in enumerate(indices):
             if view == "novel" and single[position]:
                 continue
             subject = int(sample.subject[position])
-            measured = {name: v[position] for name, v in values.items()}
+            measured = {
+                name: v[position] for name, v in values.items() if _asked(limits[name], index)
+            }
             rows.append(dict(index=index, subject=subject, view=view, **measured))
     return rows
+
+
+def _asked(limit: int | None, index: int) -> bool:
+    return limit is None or index < limit
 
 
 def _single_views(sample: TrainSample) -> list[bool]:

@@ -33,12 +33,13 @@ class IdentitySimilarity(Metric):
 
     Args:
         weights: "official", an entry of configs/assets.yaml, or a path.
+        subjects: measure so many samples from the first on; None for all.
     """
 
     name = "identity"
 
-    def __init__(self, weights: str = "official") -> None:
-        self.weights = weights
+    def __init__(self, weights: str = "official", *, subjects: int | None = None) -> None:
+        self.weights, self.subjects = weights, subjects
 
     @property
     def label(self) -> str:  # type: ignore[override]

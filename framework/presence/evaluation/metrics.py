@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from presence.errors import ConfigError
 from presence.evaluation.compare import Comparison, erode
 from presence.evaluation.lpips_net import get_lpips
+from presence.evaluation.part_mask import no_parts
 from presence.interfaces import Body
 from presence.registry import METRICS
 
@@ -25,11 +27,13 @@ class Metric(ABC):
         name: key in tables and logs.
         label: heading, with what is needed to compare numbers (such as LPIPS's trunk).
         higher_is_better: direction.
+        subjects: measured on so many samples from the first on, for what takes long; None for all.
     """
 
     name: str
     label: str
     higher_is_better: bool = True
+    subjects: int | None = None
 
     @property
     def columns(self) -> dict[str, str]:
@@ -68,9 +72,49 @@ class Metric(ABC):
         return self(comparison.prediction, comparison.target, comparison.mask)
 
 
+class PartMetric(Metric):
+    """A metric of the whole person, or of some body parts alone with the rest masked out.
+
+    Args:
+        parts: names of the body's parts, such as ("head",); the metric is then named after them,
+            `psnr_head`. None measures the whole person.
+        reach: how far the parts go beyond the body's mesh, as a share of their size in the
+            picture; see `presence.evaluation.part_mask.part_mask`.
+    """
+
+    parts: tuple[str, ...] = ()
+    reach: float = 0.25
+
+    def __init__(self, parts: Sequence[str] = (), *, reach: float = 0.25) -> None:
+        if isinstance(parts, str) or reach < 0:
+            raise ConfigError(
+                f"{type(self).__name__}: parts is a list of names and reach is at least 0, got "
+                f"{parts!r} and {reach}"
+            )
+        self.parts, self.reach = tuple(parts), reach
+        if self.parts:
+            self.name = "_".join((self.name, *self.parts))
+            word, _, unit = self.label.partition(" (")
+            self.label = " ".join((word, *self.parts)) + (f" ({unit}" if unit else "")
+
+    def unsuited(self, body: Body | None) -> str | None:
+        """Returns why the parts are not known on a body, None if they are."""
+        return no_parts(body, self.parts) if self.parts else None
+
+    def measure(self, comparison: Comparison) -> Tensor:
+        """Measures two views [B], inside the parts."""
+        seen = comparison.inside(self.parts, self.reach) if self.parts else comparison
+        return self(seen.prediction, seen.target, seen.mask)
+
+
 @METRICS.register()
-class PSNR(Metric):
-    """Peak signal-to-noise ratio in dB over the pixels of the mask."""
+class PSNR(PartMetric):
+    """Peak signal-to-noise ratio in dB over the pixels of the mask.
+
+    Args:
+        parts: body parts to measure alone, see `PartMetric`.
+        reach: how far they go beyond the mesh.
+    """
 
     name, label = "psnr", "PSNR (dB)"
 
@@ -127,8 +171,13 @@ class PSNRInside(PSNR):
 
 
 @METRICS.register()
-class SSIM(Metric):
-    """Structural similarity averaged over windows whose centre lies in the mask."""
+class SSIM(PartMetric):
+    """Structural similarity averaged over windows whose centre lies in the mask.
+
+    Args:
+        parts: body parts to measure alone, see `PartMetric`.
+        reach: how far they go beyond the mesh.
+    """
 
     name, label = "ssim", "SSIM"
 
@@ -138,7 +187,7 @@ class SSIM(Metric):
 
 
 @METRICS.register()
-class LPIPS(Metric):
+class LPIPS(PartMetric):
     """Learned perceptual distance over the whole picture, equal backgrounds outside the mask.
 
     The network sees context, so nothing is cropped or averaged by mask: both pictures have the
@@ -147,12 +196,21 @@ class LPIPS(Metric):
 
     Args:
         net: trunk; it is part of the metric's label.
+        parts: body parts to measure alone, see `PartMetric`.
+        reach: how far they go beyond the mesh.
     """
 
     higher_is_better = False
 
-    def __init__(self, net: Literal["squeeze", "alex", "vgg"] = "squeeze") -> None:
+    def __init__(
+        self,
+        net: Literal["squeeze", "alex", "vgg"] = "squeeze",
+        *,
+        parts: Sequence[str] = (),
+        reach: float = 0.25,
+    ) -> None:
         self.net, self.name, self.label = net, "lpips", f"LPIPS ({net})"
+        super().__init__(parts, reach=reach)
 
     def missing(self) -> str | None:
         """Returns why the network cannot be had, None if it can."""

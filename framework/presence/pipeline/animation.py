@@ -81,7 +81,7 @@ def animate(
         raise ConfigError(f"frames a second should be above 0 and at most 240, got {fps:g}")
     if not 16 <= size <= 4096:
         raise ConfigError(f"size should be 16 to 4096 pixels, got {size}")
-    clip = find_driver(motion, fps, tracker=tracker, progress=progress)
+    clip = find_driver(motion, fps, tracker=tracker, progress=progress, device=str(place))
     avatar, header = load_avatar(avatar_path, place)
     model = load_body_for(str(header["body"]), body, place)
     player = AvatarPlayer(avatar, model)

@@ -81,9 +81,10 @@ def load_reconstructor(
     """
     place = resolve_device(device)
     model, settings = load_avatar_model(weights, config, overrides, device=place)
-    # Trackers fit on the CPU, wherever the model runs.
+    # Trackers fit on the CPU, wherever the model runs; their networks and stages go with it.
     body = model.body if place.type == "cpu" else copy.deepcopy(model.body).to("cpu")
-    tracker = TRACKERS.build(tracker_config(settings.get("tracker")), body=body)
+    chosen = tracker_config(settings.get("tracker"))
+    tracker = TRACKERS.build(chosen, body=body, device=str(place))
     used = {"weights": Path(weights).name, "config": Path(config).name if config else "in weights"}
     options = {k: v for k, v in _options(settings).items() if k != "rims"}
     return Reconstructor(model, tracker, device=place, used=used, progress=progress, **options)

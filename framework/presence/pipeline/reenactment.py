@@ -24,6 +24,7 @@ def find_driver(
     *,
     tracker: Mapping[str, Any] | None = None,
     progress: bool = False,
+    device: str = "cpu",
 ) -> Motion:
     """Returns the motion that a name or file stands for.
 
@@ -34,6 +35,7 @@ def find_driver(
         fps: frames a second; None takes a file's own, or 24.
         tracker: config of the tracker for pictures and videos; the default one if None.
         progress: show a progress bar while a video is tracked.
+        device: where estimators' networks and the refinement's stages run.
 
     Raises:
         InputError: none of these, or nobody is in the picture.
@@ -41,9 +43,9 @@ def find_driver(
     path = Path(source)
     suffix = path.suffix.lower()
     if suffix in VIDEO_SUFFIXES:
-        return _from_video(path, fps, tracker, progress=progress)
+        return _from_video(path, fps, tracker, progress=progress, device=device)
     if suffix in PICTURE_SUFFIXES:
-        return _from_picture(path, fps or 24.0, tracker)
+        return _from_picture(path, fps or 24.0, tracker, device)
     return _from_file(source, path, fps)
 
 
@@ -65,14 +67,14 @@ def _from_file(source: str, path: Path, fps: float | None) -> Motion:
     )
 
 
-def _from_picture(path: Path, fps: float, tracker: Mapping[str, Any] | None) -> Motion:
+def _from_picture(path: Path, fps: float, tracker: Mapping[str, Any] | None, device: str) -> Motion:
     from presence.bodies import load_body
     from presence.io.images import load_portrait
     from presence.registry import TRACKERS
 
     portrait = load_portrait(path)
     body = load_body("annyx")
-    built = TRACKERS.build(tracker_config(tracker), body=body)
+    built = TRACKERS.build(tracker_config(tracker), body=body, device=device)
     tracking = built(portrait)
     return motion_from_tracking(
         tracking.body.to("cpu"),
@@ -84,13 +86,20 @@ def _from_picture(path: Path, fps: float, tracker: Mapping[str, Any] | None) -> 
 
 
 def _from_video(
-    path: Path, fps: float | None, tracker: Mapping[str, Any] | None, *, progress: bool
+    path: Path,
+    fps: float | None,
+    tracker: Mapping[str, Any] | None,
+    *,
+    progress: bool,
+    device: str,
 ) -> Motion:
     from presence.tracking.running import track_video
+    from presence.tracking.video import VideoOptions
 
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / f"{path.stem}.npz"
-        track_video(path, tracker_config(tracker), out, progress=progress)
+        options = VideoOptions(device=device)
+        track_video(path, tracker_config(tracker), out, options=options, progress=progress)
         return _from_file(str(out), out, fps)
 
 

@@ -35,6 +35,7 @@ def track_picture(
     mask: str | Path | None = None,
     facing: Facing | None = None,
     front: str | Path | None = None,
+    device: str = "cpu",
 ) -> Tracking:
     """Tracks one portrait and writes the tracking and, if asked, pictures.
 
@@ -47,6 +48,8 @@ def track_picture(
         mask: picture (.png) of the person's mask.
         facing: of a side or back view, where the person looks; see `track_turned`.
         front: tracking file of the same person's front view, which such a view needs.
+        device: where estimators' networks and the refinement's stages run, if the tracker's
+            config does not say.
 
     Raises:
         InputError: nobody, or nothing usable, is in the picture, or `front` is of another body.
@@ -55,13 +58,13 @@ def track_picture(
     if (facing is None) != (front is None):
         raise ConfigError("a side or back view needs both --facing and --front")
     model = load_body(body)
-    built = TRACKERS.build(tracker, body=model)
+    built = TRACKERS.build(tracker, body=model, device=device)
     if facing is None or front is None:
         cut_out, tracking = built.track(portrait)
     else:
         cut_out = portrait
         seen_before = load_tracking(front, body_name=model.name)
-        tracking = track_turned(built, portrait, seen_before, facing)
+        tracking = track_turned(built, portrait, seen_before, facing, device=device)
     if overlay is not None:
         mesh = model(tracking.body)
         topology, rasterizer = model.topology, build_rasterizer("cpu")
@@ -93,7 +96,8 @@ def track_video(
         body: the body to fit, as `load_body` takes it.
         overlay: video (.mp4) of the body over the frames.
         fps: frames a second; None takes the video's own, 25 for a folder.
-        options: settings.
+        options: settings; its device is where estimators' networks run too, if the tracker's
+            config does not say.
         progress: show a progress bar.
 
     Raises:
@@ -103,7 +107,8 @@ def track_video(
     if overlay is not None:
         check_video_path(overlay)
     source = open_frames(path, fps)
-    built = TRACKERS.build(tracker, body=load_body(body))
+    options = options or VideoOptions()
+    built = TRACKERS.build(tracker, body=load_body(body), device=options.device)
     missing = [n for n in ("detector", "segmenter", "fitter") if not hasattr(built, n)]
     if missing:
         kind = type(built).__name__

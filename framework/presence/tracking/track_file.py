@@ -55,7 +55,7 @@ def track_file(
         front: tracking file of that person's front view.
         fps: frames a second of a folder.
         one_euro: filter a video's result.
-        device: where a video is refined.
+        device: where estimators' networks and the refinement's stages run.
 
     Raises:
         InputError: the source cannot be used, or nobody is in it.
@@ -69,9 +69,12 @@ def track_file(
 
         portrait = load_portrait(path)
 
+        from presence.pipeline.player import resolve_device
         from presence.tracking.running import track_picture
 
-        options = dict(body=body, overlay=overlay, mask=mask, facing=facing, front=front)
+        place = str(resolve_device(device))
+        views = dict(mask=mask, facing=facing, front=front)
+        options = dict(body=body, overlay=overlay, device=place, **views)
         done = track_picture(portrait, tracker, out, **options)  # type: ignore[arg-type]
         seen = ", ".join(f"{part} {share:.2f}" for part, share in done.visibility.items())
         return TrackedFile(done.notes, f"seen: {seen}", _files(out, overlay, mask))

@@ -31,6 +31,8 @@ def track_turned(
     front: Tracking,
     facing: Facing,
     options: RefineOptions | None = None,
+    *,
+    device: str = "cpu",
 ) -> Tracking:
     """Tracks a side or back view, starting from the front view turned.
 
@@ -44,6 +46,7 @@ def track_turned(
         front: the front view's tracking.
         facing: where in the picture the person looks; "back": away from the camera.
         options: settings of the stages.
+        device: where they run.
 
     Raises:
         InputError: the portrait's shape is not the front view's.
@@ -68,7 +71,7 @@ def track_turned(
         joined, whose = tracker.with_keypoints(cut_out, seen or Detection(width, height, {}))
         seen = joined if joined.taken else seen
     landmarks = landmarks_of(fitter.landmarks, seen) if seen else fitter.landmarks
-    refiner = Refiner(fitter.body, landmarks, options)
+    refiner = Refiner(fitter.body, landmarks, options, device)
     view: View = "back" if facing == "back" else "side"
     evidence = gather([seen], [mask], width, height)
     found = refiner(start, evidence, float(camera.K[0, 0]), view=view)

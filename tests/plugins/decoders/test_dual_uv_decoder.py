@@ -247,3 +247,26 @@ def test_what_looks_at_the_portrait_asks_for_it(switch):
 def test_better_colours_need_colours(switch):
     with pytest.raises(ConfigError, match="texel_rgb"):
         build(texel_rgb=False, **{switch: True})
+
+
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_activations_respect_their_clamps_at_infinite_logits(sign):
+    model = build(texel_rgb=False)
+    decoder, canonical = model.decoder, model.body(model.body.default_params((1,)))
+    count = len(decoder.surface)
+    raw = {
+        name: torch.full((1, count, size), sign * 1e9).requires_grad_()
+        for name, size in AttributeHeads.OUTPUTS.items()
+    }
+    found = decoder._place(raw, canonical)
+    colors = torch.sigmoid(found.colors)
+    sum(v.sum() for v in vars(found.replace(colors=colors)).values()).backward()
+    assert all(value.grad.isfinite().all() for value in raw.values())
+    # 30 cm along each axis of the texel's frame, so sqrt(3) times that in all.
+    reach = torch.full((1, count), 0.3 * math.sqrt(3))
+    torch.testing.assert_close(found.means.detach().norm(dim=-1), reach)
+    torch.testing.assert_close(found.quaternions.norm(dim=-1), torch.ones(1, count))
+    ends = (2e-4 * 0.6 * math.exp(-4), 2e-2 * 0.6 * math.exp(3))  # metres
+    assert found.scales.min() >= ends[0] * 0.999 and found.scales.max() <= ends[1] * 1.001
+    for value in (found.opacities, colors):
+        assert (value == (1.0 if sign > 0 else 0.0)).all()

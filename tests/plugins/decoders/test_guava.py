@@ -27,6 +27,7 @@ from presence.structures import (
     MeshTopology,
     Portrait,
     ProxyMesh,
+    Rendering,
     SurfaceBinding,
 )
 from presence.testing.contracts.common import facing_camera, sample_portrait
@@ -82,14 +83,14 @@ class Texels(nn.Module):
         return maps.flatten(2)[:, :, self.texels].transpose(1, 2)
 
 
-def golden_decoder(given):
+def golden_decoder(given, **options):
     body = SimpleNamespace(topology=MeshTopology(FACES, FACES, torch.zeros(60, 2), 60))
     shown = torch.where(given["face_visible"], torch.arange(90), -1)[:, None]  # [B 1 F]
 
     def rasterizer(screen, faces, height, width):
         return Fragments(shown, torch.zeros(2, 1, 90, 3), torch.zeros(2, 1, 90))
 
-    return GUAVADecoder(body, Texels(given), rasterizer, **SMALL)
+    return GUAVADecoder(body, Texels(given), rasterizer, **SMALL, **options)
 
 
 def golden_case(given):
@@ -138,9 +139,9 @@ def test_the_image_pyramid_equals_the_official_one(golden, loaded):
     given, net = golden.inputs(), loaded.pyramid
     maps = golden_case(given).maps
     levels = net.levels(maps, (given["image"] - net.mean) / net.std)
-    for number in (1, 2, 3):
-        golden.check(f"encoder.level{number}", levels[number])
-    for number, fused in enumerate(net.fused(levels)[:3]):
+    for number, level in enumerate(levels):
+        golden.check(f"encoder.level{number}", level)
+    for number, fused in enumerate(net.fused(levels)):
         golden.check(f"encoder.refine{number}", fused[:, :, ::2, ::2])
     uv, vertex = net(maps, given["image"])
     golden.check("f_map1.stride2", uv[:, :, ::2, ::2])
@@ -167,6 +168,8 @@ def test_both_branches_equal_the_official_ones_from_picture_to_posed_gaussians(g
     golden.check("camera_direction_code", seen["vertices"][0][1])
     golden.check("uv_sampled", seen["inpaint"][0][0])
     golden.check("uv_inpainted", seen["inpaint"][1])
+    golden.check("uv.binding_face", loaded.surface.face_ids[None, :, None])
+    golden.check("uv.face_bary", loaded.surface.binding.barycentrics[None])
     vertex, texel = seen["vertices"][1], seen["texels"][1]
     for theirs, ours in dict(colors="color", opacities="opacity", scales="scale").items():
         golden.check(f"vertex.{theirs}", vertex[ours])
@@ -209,6 +212,33 @@ def test_the_style_unets_equal_the_official_ones(golden, loaded):
     code, _ = loaded.refiner.encode(given["raster"])
     golden.check("refiner_style", loaded.refiner.generator.style_mlp(code))
     golden.check("refined.noise", loaded.refiner(given["raster"], noise=noise).sigmoid())
+
+
+@torch.no_grad()
+def test_without_noise_both_equal_the_official_ones(golden, loaded):
+    sampled, style = golden.expected["uv_sampled"], golden.expected["global_style"]
+    filled = loaded.inpaint(sampled, style, "none")
+    golden.check("uv_inpainted.no_noise.stride2", filled[..., ::2, ::2])
+
+    # The refiner by the way that pictures take: splatted channels to the drawn picture.
+    raster, size = golden.inputs()["raster"], (2, 1, 64, 64)
+    some = torch.zeros(2, 1, 3)
+    posed = FeatureGaussians(
+        some, torch.zeros(2, 1, 4), some, some[..., 0], some, torch.zeros(2, 1, 8)
+    )
+    raw = Rendering(torch.zeros(2, 3, 64, 64), torch.ones(size), torch.ones(size))
+    camera, passes = golden_case(golden.inputs()).camera, iter(raster.split(3, 1))
+
+    def splatter(gaussians, camera):  # gives the golden raster, three channels a pass
+        found = next(passes)
+        return raw.replace(rgb=nn.functional.pad(found, (0, 0, 0, 0, 0, 3 - found.shape[1])))
+
+    drawn = loaded.finish(raw, posed, camera, None, splatter)
+    golden.check("refined.no_noise.stride2", drawn.rgb[..., ::2, ::2])
+
+
+def test_every_number_that_is_kept_is_compared(golden, request):
+    golden.check_all_were_checked(request)
 
 
 def test_the_default_size_has_exactly_the_released_names_and_shapes(golden):
@@ -309,6 +339,31 @@ def test_colours_have_many_channels_and_the_refiner_draws_from_them(tiny, sphere
         posed.means, posed.quaternions, posed.scales, posed.opacities, posed.colors
     )
     assert tiny.finish(raw, from_file, camera, white, renderer) is raw
+
+
+@torch.no_grad()
+def test_without_the_refiner_the_picture_is_the_raw_rendering(tiny, sphere):
+    torch.manual_seed(0)
+    plain = GUAVADecoder(
+        sphere, build_surface(sphere, 32), build_rasterizer("cpu"), **TINY, refine_output=False
+    ).eval()
+    lost = tiny.state_dict().keys() - plain.state_dict().keys()
+    assert lost and all(name.startswith("refiner.") for name in lost)
+    plain.load_state_dict({k: v for k, v in tiny.state_dict().items() if k not in lost})
+    avatar, mesh, camera = decoded(plain, sphere)
+    renderer, posed = build_renderer("cpu"), avatar.pose(mesh)
+    raw = renderer(posed, camera, torch.ones(3))
+    assert plain.finish(raw, posed, camera, torch.ones(3), renderer) is raw
+    with_refiner = decoded(tiny, sphere)[0].pose(mesh)
+    assert torch.equal(posed.features, with_refiner.features)  # the same Gaussians
+    drawn = tiny.finish(raw, with_refiner, camera, torch.ones(3), renderer)
+    assert (drawn.rgb - raw.rgb).abs().max() > 0.01
+
+
+def test_a_released_file_is_refused_without_a_refiner_to_take_its_weights(golden, tmp_path):
+    decoder = golden_decoder(golden.inputs(), refine_output=False)
+    with pytest.raises(AssetError, match="left over: render_model.nerual_refiner"):
+        load_official(Whole(decoder), released(golden, tmp_path / "best.pt"))
 
 
 @torch.no_grad()

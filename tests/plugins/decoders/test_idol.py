@@ -86,16 +86,18 @@ def loaded(golden, sphere, surface, tmp_path_factory):
 
 
 @torch.no_grad()
-def test_every_step_equals_the_official_network(golden, loaded):
+def test_every_step_equals_the_official_network(golden, loaded, sphere, surface):
     given, net = golden.inputs(), loaded.network
     states = given["hidden_states"]
     layers = [states[:, tap] for tap in hidden_states(5, 12)]
     tokens = net.neck.states(layers)
-    for block in (0, 2, 4):
+    for block in range(5):
         golden.check(f"block{block}", tokens[block])
     uv = net.neck(layers)
     golden.check("neck", uv)
-    code = net.upsampler(uv.transpose(1, 2).unflatten(-1, (2, 2)))
+    uv_map = uv.transpose(1, 2).unflatten(-1, (2, 2))
+    golden.check("deconv", net.upsampler.deconvolutions(uv_map)[:, :, ::4, ::4])
+    code = net.upsampler(uv_map)
     golden.check("code_before_tanh", code[:, :, ::4, ::4])
     golden.check("code", code.tanh())
     maps = net(layers)
@@ -109,6 +111,8 @@ def test_every_step_equals_the_official_network(golden, loaded):
         ("offset", "offset"),
     ):
         golden.check(theirs, raw[ours])
+    drawn = IDOLDecoder(sphere, surface, **SMALL).eval().network  # as released: all opaque
+    golden.check("opacity", activate(sample_uv(drawn(layers), given["query_uv"]))["opacity"])
     grid = torch.cat([layer.transpose(1, 2).unflatten(-1, (2, 3)) for layer in layers], 1)
     torch.testing.assert_close(loaded.network(loaded._tokens(grid)), maps)
 
@@ -136,6 +140,10 @@ def test_posing_arithmetic_equals_the_official_one(golden):
 
 def test_uv_positions_start_like_the_official_ones(golden):
     golden.check("init.decoder_pos_embed", sincos_positions(2, 64))
+
+
+def test_every_number_that_is_kept_is_compared(golden, request):
+    golden.check_all_were_checked(request)
 
 
 @pytest.mark.parametrize("opacity", ["fixed", "learned"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 import torch
 from official_baselines import Baseline
@@ -11,12 +12,12 @@ from safetensors.torch import save_file
 from torch import nn
 
 from presence.bodies import load_body
-from presence.errors import AssetError
+from presence.errors import AssetError, ConfigError
 from presence.models.official import load_official
 from presence.models.query_layers import tokens_of
 from presence.models.vit import VisionTransformer
 from presence.projection.queries import part_vertices, subdivided_vertices
-from presence.structures import ImageFeatures
+from presence.structures import ImageFeatures, MeshTopology
 from presence.testing.contracts.common import facing_camera, sample_people
 from presence.testing.toy_bodies import SphereBody
 from presence_plugins.decoders.lam import LAMDecoder, official_name
@@ -107,6 +108,10 @@ def test_every_step_equals_the_official_network(golden, loaded):
     golden.check("rgb", gaussians.colors[:, :, None])
 
 
+def test_every_number_that_is_kept_is_compared(golden, request):
+    golden.check_all_were_checked(request)
+
+
 def test_full_size_has_exactly_the_official_names_and_shapes(golden, body):
     released = golden.variants["LAM-20K"]
     with torch.device("meta"):
@@ -191,3 +196,58 @@ def test_queries_are_one_subdivision_of_the_head(body):
     middles = {tuple(p) for p in (points[len(vertices) :] * 1e5).round().int().tolist()}
     expected = {tuple(((rest[a] + rest[b]) / 2 * 1e5).round().int().tolist()) for a, b in edges}
     assert len(middles ^ expected) < 0.02 * len(expected)  # rounding at half a unit
+
+
+class MadeUpBody(SphereBody):
+    """A tube of 161 rings and two closed balls, as many vertices and edges as FLAME, and a rest.
+
+    Vertices are numbered at random, and the tube goes on beyond the part that is the head.
+    """
+
+    SIDES, RINGS, MORE, BALL = 31, 161, 5, 16
+
+    def __init__(self):
+        super().__init__()
+        around = [
+            (r * self.SIDES + s, r * self.SIDES + (s + 1) % self.SIDES)
+            for r in range(self.RINGS + self.MORE - 1)
+            for s in range(self.SIDES)
+        ]
+        faces = [(a, b, a + self.SIDES) for a, b in around]
+        faces += [(b, b + self.SIDES, a + self.SIDES) for a, b in around]
+        first = (self.RINGS + self.MORE) * self.SIDES
+        for ball in (first, first + self.BALL):  # two poles over a ring of 14
+            ring = [(ball + 2 + n, ball + 2 + (n + 1) % 14) for n in range(14)]
+            faces += [(pole, a, b) for pole in (ball, ball + 1) for a, b in ring]
+        count = first + 2 * self.BALL
+        generator = torch.Generator().manual_seed(0)
+        number = torch.randperm(count, generator=generator)
+        faces = number[torch.tensor(faces)]
+        self.topology = MeshTopology(faces, faces, torch.rand(count, 2, generator=generator), count)
+        self.template = torch.randn(count, 3, generator=generator)
+        self.vertex_parts = {"head": number[:100], "neck": number[100:200]}
+        self.flame = torch.cat([number[: self.RINGS * self.SIDES], number[first:]])
+
+
+def test_queries_of_smplx_are_flames_vertices_and_edges(tmp_path, monkeypatch):
+    body = MadeUpBody()
+    monkeypatch.setenv("PRESENCE_HOME", str(tmp_path))
+    by_part = tiny(body)  # without the file, and where it is not asked for
+    assert len(tiny(body, flame_points=20_018).queries) == len(by_part.queries) < 1000
+    folder = tmp_path / "body_models" / "smplx"
+    folder.mkdir(parents=True)
+    assert len(body.flame) == 5_023
+    np.save(folder / "SMPL-X__FLAME_vertex_ids.npy", body.flame.numpy().astype(np.uint32))
+    assert len(tiny(body).queries) == len(by_part.queries)
+    binding = tiny(body, flame_points=20_018).queries.binding
+    assert len(binding.uv) == 20_018
+    used = binding.vertex_ids[binding.barycentrics > 0]
+    assert set(used.tolist()) == set(body.flame.tolist())
+    ends = binding.vertex_ids.gather(1, binding.barycentrics.argmax(1, keepdim=True))[:5_023, 0]
+    assert torch.equal(ends, body.flame.sort().values)
+
+    with pytest.raises(ConfigError, match="are 20018 points, not flame_points=20017"):
+        tiny(body, flame_points=20_017)
+    np.save(folder / "SMPL-X__FLAME_vertex_ids.npy", body.flame.numpy() + 400)
+    with pytest.raises(AssetError, match="are not on a body of 5178"):
+        tiny(body, flame_points=20_018)

@@ -98,7 +98,9 @@ def test_every_step_equals_the_official_network(golden, loaded):
     picture, body_tokens = given["head_image"], given["body_tokens"]
 
     tower = decoder.head_encoder
-    feature_map = tower.fusion(tower.trunk.maps(picture, FUSED_LAYERS[24]))
+    layers = tower.trunk.maps(picture, FUSED_LAYERS[24])
+    golden.check("dino_layers", torch.stack([m.flatten(2).transpose(1, 2) for m in layers]))
+    feature_map = tower.fusion(layers)
     golden.check("head_feature_map", feature_map)
     head = feature_map.flatten(2).transpose(1, 2)
     vector = decoder.condition(body_tokens.mean(1, keepdim=True))
@@ -108,8 +110,18 @@ def test_every_step_equals_the_official_network(golden, loaded):
 
     transformer, count = decoder.transformer, decoder.num_head
     padded = torch.nn.functional.pad(head, (0, 96 - 64))
+    golden.check("context", torch.cat([body_tokens, padded], 1))
     body_stream, head_stream = transformer.context_in(body_tokens), transformer.context_in(padded)
     golden.check("context_projected", torch.cat([body_stream, head_stream], 1))
+    mixed = {}
+    for layer, block in ((0, "head"), (2, "body")):  # what enters their attention
+        module = transformer.layers[layer][block]
+        module.attention.register_forward_pre_hook(
+            lambda m, given, key=(layer, block): mixed.update({key: given})
+        )
+        module.register_forward_hook(
+            lambda m, given, out, key=(layer, block, "out"): mixed.update({key: out})
+        )
     for number, layer in enumerate(transformer.layers):
         points, body_stream, head_stream = transformer.layer(
             layer, points, body_stream, head_stream, vector, count
@@ -117,6 +129,9 @@ def test_every_step_equals_the_official_network(golden, loaded):
         golden.check(f"layer{number}.points", points)
         if number < 2:
             golden.check(f"layer{number}.context", torch.cat([body_stream, head_stream], 1))
+    golden.check("layer0.head_dit.norm1", mixed[0, "head"][0])
+    golden.check("layer0.head_dit.points", mixed[0, "head", "out"][0])
+    golden.check("layer2.body_dit.norm1_context", mixed[2, "body"][1])
     golden.check("tokens", transformer.norm(points))
     golden.check("head_mlp", decoder.heads.mlp(transformer.norm(points)))
 
@@ -167,6 +182,10 @@ def test_posing_equals_the_official_one(golden, loaded, raw):
     posed = avatar.pose(mesh)
     golden.check("posed_xyz", posed.means)
     golden.check("posed_rotation", posed.quaternions * posed.quaternions[..., :1].sign())
+
+
+def test_every_number_that_is_kept_is_compared(golden, request):
+    golden.check_all_were_checked(request)
 
 
 class NoQueries(LHMDecoder):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -68,39 +68,52 @@ class DenseModels:
         )
 
     def head(
-        self, body: Body, models: Mapping[str, PartModel], scale: float
+        self,
+        body: Body,
+        models: Sequence[Mapping[str, PartModel]],
+        scale: float,
+        shape: Tensor | None = None,
     ) -> tuple[tuple[FlameHead, FlameTrack] | None, str]:
-        """Returns what the FLAME stage of one picture takes, None without it, and the reason.
+        """Returns what the FLAME stage of T frames takes, None without it, and the reason.
 
         Args:
             body: whose head FLAME's stands in for.
-            models: part to what its own estimator found, px of the whole picture.
+            models: [T] part to what its own estimator found, px of the whole picture.
             scale: of the pixels wanted over those of the picture.
+            shape: [S] FLAME's of the person where it is known, which then stays.
         """
         own = f"{HEAD_STAGE}the body's own head and the face points"
         if self.flame is None:
             return None, f"{own} ({self.no_flame})"
-        face = models.get("face")
-        if face is None:
+        faces = [found.get("face") for found in models]
+        if all(face is None for face in faces):
             return None, f"{own} (FLAME tracking gave no head: zero FLAME)"
         head = FlameHead(body, self.flame, self.vertices["face"])
-        track = FlameTrack.of_heads(self.flame, [face], scale)
+        track = FlameTrack.of_heads(self.flame, faces, scale, shape)
         note = f"{len(head.ids)} vertices of FLAME in the place of the body's, by an affine fit"
         return (head, track), HEAD_STAGE + note
 
-    def targets(self, models: Mapping[str, PartModel], scale: float) -> list[DenseTarget]:
-        """Returns where the hands' vertices are seen.
+    def targets(self, models: Sequence[Mapping[str, PartModel]], scale: float) -> list[DenseTarget]:
+        """Returns where the hands' vertices are seen; frames without a hand weigh nothing.
 
         Args:
-            models: part to what its own estimator found, px of the whole picture.
+            models: [T] part to what its own estimator found, px of the whole picture.
             scale: of the pixels wanted over those of the picture.
         """
-        found = []
-        for part, model in models.items():
-            if part in HANDS and self.mano is not None:
-                pixels = hand_pixels(self.mano, model)[None] * scale
-                vertices = self.vertices[part]
-                found.append(DenseTarget(pixels, torch.ones(1), vertices=vertices, stage="hands"))
+        found: list[DenseTarget] = []
+        if self.mano is None:
+            return found
+        for part in HANDS:
+            hands = [frame.get(part) for frame in models]
+            if all(hand is None for hand in hands):
+                continue
+            vertices = self.vertices[part]
+            pixels = torch.zeros(len(hands), len(vertices), 2)
+            for number, hand in enumerate(hands):
+                if hand is not None:
+                    pixels[number] = hand_pixels(self.mano, hand) * scale
+            valid = torch.tensor([float(hand is not None) for hand in hands])
+            found.append(DenseTarget(pixels, valid, vertices=vertices, stage="hands"))
         return found
 
 

@@ -46,7 +46,8 @@ def canonical(estimate: Estimate, fov: float) -> Estimate:
     """Brings an estimate's camera to the canonical one, and notes it.
 
     The field of view changes as the paper's Eq. 18 says; the principal point comes to the
-    picture's middle, as the refinement wants it. Both leave the depth plane as it is seen.
+    picture's middle, as the refinement wants it. Both leave the depth plane as it is seen. Part
+    models come along: theirs may be a crop's camera beside a picture's that is canonical already.
 
     Args:
         estimate: unbatched.
@@ -60,24 +61,35 @@ def canonical(estimate: Estimate, fov: float) -> Estimate:
     )
     middle = torch.tensor([camera.width / 2, camera.height / 2])
     away = float((camera.K[:2, 2] - middle).norm())
-    if abs(ratio - 1) < 1e-4 and away < 1e-2:
-        return estimate
+    if _is_canonical(camera.K, focal, middle):
+        return _canonical_models(estimate, across, middle)
     note = (
         f"{estimate.estimator}: field of view {before:.1f} to {across:.1f} degrees (Eq. 18), "
         f"depth times {ratio:.3f}, principal point moved by {away:.0f} px"
     )
     fixed = with_fov(estimate, across)
     K, translation = _centred(fixed.camera.K, fixed.body.translation, middle)
-    models = {}
-    for part, model in fixed.models.items():
-        K_part, shift = _centred(model.K, model.translation, middle)
-        models[part] = model.replace(K=K_part, translation=shift)
-    return fixed.replace(
+    return _canonical_models(estimate, across, middle).replace(
         camera=fixed.camera.replace(K=K),
         body=fixed.body.replace(translation=translation),
-        models=models,
         notes=(*estimate.notes, note),
     )
+
+
+def _canonical_models(estimate: Estimate, across: float, middle: Tensor) -> Estimate:
+    """Returns an estimate with its part models alone before the canonical camera."""
+    focal, models = focal_from_fov(across, estimate.camera.width), {}
+    if all(_is_canonical(model.K, focal, middle) for model in estimate.models.values()):
+        return estimate
+    for part, model in with_fov(estimate, across).models.items():
+        K, shift = _centred(model.K, model.translation, middle)
+        models[part] = model.replace(K=K, translation=shift)
+    return estimate.replace(models=models)
+
+
+def _is_canonical(K: Tensor, focal: float, middle: Tensor) -> bool:
+    """Returns whether an estimate or a part model is before that camera already."""
+    return abs(focal / float(K[0, 0]) - 1) < 1e-4 and float((K[:2, 2] - middle).norm()) < 1e-2
 
 
 def _centred(K: Tensor, translation: Tensor, middle: Tensor) -> tuple[Tensor, Tensor]:
@@ -142,7 +154,7 @@ def fuse(
         body=params,
         camera=base.camera,
         parts=_parts(choices, estimates, legs),
-        models=_models(chosen, estimates),
+        models=chosen_models(choices, {name: e.models for name, e in estimates.items()}),
         keypoints=keypoints,
         expression_space=space_of(body) if body.num_expression else "",
         estimator="fused",
@@ -272,13 +284,20 @@ def _parts(
     return parts
 
 
-def _models(
-    chosen: Mapping[str, Choice], estimates: Mapping[str, Estimate]
+def chosen_models(
+    choices: tuple[Choice, ...], models: Mapping[str, Mapping[str, PartModel]]
 ) -> dict[str, PartModel]:
-    """The part models of what was chosen, for the dense stages of the refinement."""
-    models = {}
-    for part, choice in (("face", "head"), ("left_hand", "left_hand"), ("right_hand",) * 2):
-        found = estimates.get(chosen[choice].estimator)
-        if found is not None and part in found.models:
-            models[part] = found.models[part]
-    return models
+    """Returns the part models of what was chosen, for the dense stages of the refinement.
+
+    Args:
+        choices: of the gate.
+        models: estimator to part to its model. Where pixels are wanted, those from before
+            `canonical`: Eq. 18 leaves one depth plane as it is seen, and moves what lies off it.
+    """
+    chosen: dict[str, str] = {choice.part: choice.estimator for choice in choices}
+    parts = (("face", "head"), ("left_hand", "left_hand"), ("right_hand", "right_hand"))
+    return {
+        part: models[chosen[choice]][part]
+        for part, choice in parts
+        if part in models.get(chosen[choice], {})
+    }

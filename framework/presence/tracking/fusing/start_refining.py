@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from torch import Tensor
 
 from presence.bodies import Body
 from presence.structures import PartModel, Portrait, Tracking
@@ -47,6 +48,7 @@ class StartRefiner:
         models: Mapping[str, PartModel] | None = None,
         *,
         betas: bool = True,
+        flame_shape: Tensor | None = None,
     ) -> Tracking:
         """Returns the refined tracking; what is said of the start stays.
 
@@ -59,6 +61,7 @@ class StartRefiner:
             detection: of the portrait or a smaller copy.
             models: part to what its own estimator found, for the dense terms; px of the portrait.
             betas: whether the shape may change.
+            flame_shape: [S] FLAME's of the person where it is known, which then stays.
         """
         width, height = detection.width, detection.height
         camera = start.camera.resized(width, height)
@@ -68,8 +71,8 @@ class StartRefiner:
         )[0, 0]
         evidence = gather([detection], [mask.numpy()], width, height)
         scale, focal = width / start.camera.width, float(camera.K[0, 0])
-        targets = self.dense.targets(models or {}, scale)
-        flame, note = self.dense.head(self.body, models or {}, scale)
+        targets = self.dense.targets([models or {}], scale)
+        flame, note = self.dense.head(self.body, [models or {}], scale, flame_shape)
         refined = self.refiner(states, evidence, focal, betas=betas, dense=targets, flame=flame)
         found = refined.params()[0]
         seen = Tracking(found, fit_camera(start.camera.K, *_size(start)))

@@ -13,12 +13,14 @@ from presence.bodies import PARENTS, Body
 from presence.bodies.flame import NUM_SHAPE, Flame
 from presence.bodies.skinning import forward_kinematics, posed_from_rest, skin
 from presence.errors import AssetError
+from presence.geometry import axis_angle_to_matrix, matrix_to_axis_angle
 from presence.structures import PartModel
 from presence.tracking.refinement.losses import geman_mcclure, project
 from presence.tracking.refinement.posing import FrameStates, Variables
 from presence.tracking.refinement.stages import FACE_JOINTS
 
 _NECK_AND_HEAD = (12, 15)
+_MOVED = (*_NECK_AND_HEAD, *FACE_JOINTS)
 _RIDGE = 1e-6  # m^2: an expression coefficient of 1 counts like one vertex that is 1 mm off
 OtherCost = Callable[[Variables], Tensor | float]
 """Terms beside the dense one, of the same variables: [T] or their sum."""
@@ -130,21 +132,32 @@ class FlameTrack:
         expression: [T E].
         pixels: [T V 2] where the tracked head is seen.
         valid: [T] 0 where FLAME tracking failed.
+        known: whether the shape is that of the whole video, and stays.
     """
 
     shape: Tensor
     expression: Tensor
     pixels: Tensor
     valid: Tensor
+    known: bool = False
 
     def to(self, device: torch.device | str) -> FlameTrack:
         """Returns the track on another device."""
-        values = (getattr(self, field.name).to(device) for field in dataclasses.fields(self))
-        return FlameTrack(*values)
+        return FlameTrack(
+            self.shape.to(device),
+            self.expression.to(device),
+            self.pixels.to(device),
+            self.valid.to(device),
+            self.known,
+        )
 
     @classmethod
     def of_heads(
-        cls, flame: Flame, heads: Sequence[PartModel | None], scale: float = 1.0
+        cls,
+        flame: Flame,
+        heads: Sequence[PartModel | None],
+        scale: float = 1.0,
+        shape: Tensor | None = None,
     ) -> FlameTrack:
         """Joins single estimates; frames without one have zero FLAME and weigh nothing.
 
@@ -152,12 +165,15 @@ class FlameTrack:
             flame: the model.
             heads: [T] of a FLAME estimator, px of the whole picture.
             scale: of the pixels wanted over those of the picture.
+            shape: [S] of the person where it is known; else the mean over frames.
         """
         found = [head for head in heads if head is not None]
         size = NUM_SHAPE, len(flame.shapedirs) - NUM_SHAPE
-        shape = torch.zeros(size[0])
-        for head in found:  # the shape is shared: the mean over frames
-            shape[: head.shape.shape[-1]] += head.shape / len(found)
+        known = shape is not None
+        if shape is None:
+            shape = torch.zeros(size[0])
+            for head in found:  # the shape is shared
+                shape[: head.shape.shape[-1]] += head.shape / len(found)
         expression = torch.zeros(len(heads), size[1])
         pixels = torch.zeros(len(heads), len(flame.v_template), 2)
         for number, own in enumerate(heads):
@@ -165,7 +181,7 @@ class FlameTrack:
                 expression[number, : own.expression.shape[-1]] = own.expression
                 pixels[number] = head_pixels(flame, own.unsqueeze())[0] * scale
         valid = torch.tensor([float(head is not None) for head in heads])
-        return cls(shape, expression, pixels, valid)
+        return cls(shape, expression, pixels, valid, known)
 
 
 def refine_flame_head(
@@ -180,13 +196,15 @@ def refine_flame_head(
     sigma: float = 2.0,
     near: float = 0.15,
     others: OtherCost | None = None,
+    held: int = 0,
 ) -> tuple[FrameStates, FlameTrack]:
     """Eq. 20's dense term: moves the body's head, FLAME's shape and expression onto the pixels.
 
     Args:
         head: the body with FLAME's head.
         states: of T frames; neck, head, jaw, eyes and translation move.
-        track: what FLAME tracking found; frames where it failed keep their start.
+        track: what FLAME tracking found; frames where it failed keep their start, and a known
+            shape stays.
         focal: px.
         size: width and height of the picture, px.
         steps: of Adam.
@@ -194,28 +212,36 @@ def refine_flame_head(
         sigma: px, of FLAME's vertices.
         near: rad that a joint usually moves from where it starts.
         others: terms beside the dense one, such as the body's landmarks.
+        held: so many frames at the beginning keep their start.
     """
     centre = states.translation.new_tensor([size[0] / 2, size[1] / 2])
     affine = head.affine(states.betas, track.shape)
-    variables = Variables(states, (*_NECK_AND_HEAD, *FACE_JOINTS), translation=True)
+    variables = Variables(states, _MOVED, translation=True)
     grown = torch.zeros_like(track.shape, requires_grad=True)
     mimic = torch.zeros_like(track.expression, requires_grad=True)
-    groups = [*variables.groups(rate), {"params": [grown, mimic], "lr": 2 * rate}]
+    moved = [mimic] if track.known else [grown, mimic]
+    groups = [*variables.groups(rate), {"params": moved, "lr": 2 * rate}]
+    seen = track.valid.nonzero()[:, 0]  # the others' heads weigh nothing: they are not posed
+    target, weight = track.pixels[seen], track.valid[seen]
     adam = torch.optim.Adam(groups, betas=(0.9, 0.98))
     falling = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps, eta_min=0.0)
     with torch.enable_grad():
         for _ in range(steps):
             adam.zero_grad(set_to_none=True)
             shape, expression = track.shape + grown, track.expression + mimic
-            points = head.head_points(variables.states(), shape, expression, affine)
+            posed = variables.states()[seen]
+            points = head.head_points(posed, shape, expression[seen], affine)
             px, _ = project(points, focal, centre)
-            squares = ((px - track.pixels) / sigma).square().sum(-1)
-            cost = track.valid * geman_mcclure(squares, 10.0).mean(-1) * 100.0
-            cost = cost + (variables.turns / near).square().sum((-1, -2))
+            squares = ((px - target) / sigma).square().sum(-1)
+            dense = weight * geman_mcclure(squares, 10.0).mean(-1) * 100.0
+            cost = (variables.turns / near).square().sum((-1, -2))
             assert variables.shift is not None
             cost = cost + (variables.shift / 0.1).square().sum(-1) + mimic.square().sum(-1)
-            total = cost.sum() + grown.square().sum()
+            total = dense.sum() + cost.sum() + grown.square().sum()
             (total if others is None else total + others(variables)).backward()
+            for value in (variables.turns, variables.shift, mimic) if held else ():
+                if value.grad is not None:
+                    value.grad[:held] = 0.0
             adam.step()
             falling.step()
     with torch.no_grad():
@@ -223,3 +249,58 @@ def refine_flame_head(
             track, shape=track.shape + grown, expression=track.expression + mimic
         )
         return variables.states(), found
+
+
+def carried_over(
+    before: FrameStates, found: FrameStates, expression: Tensor, valid: Tensor
+) -> FrameStates:
+    """Gives frames between those with FLAME what it changed there.
+
+    A video's FLAME is estimated in some frames. What it changes of the head's pose and place, of
+    jaw, eyes and expression would come and go with them; in between, the change is interpolated,
+    on top of what the face points show.
+
+    Args:
+        before: T frames before FLAME's stage.
+        found: the same after it.
+        expression: [T E] FLAME's in the body's own coefficients.
+        valid: [T] 1 in frames with FLAME. Before the first and after the last, `found` stays.
+    """
+    rows = torch.tensor(_MOVED, device=valid.device)
+    old, new = before.rotations[:, rows], found.rotations[:, rows]
+    turned = matrix_to_axis_angle(new @ old.mT)
+    turned = between_valid(turned.flatten(1), valid).view_as(turned)
+    place = before.translation + between_valid(found.translation - before.translation, valid)
+    own = found.expression
+    numbers, known = torch.arange(len(valid), device=valid.device), valid.nonzero()[:, 0]
+    filled = (numbers > known[0]) & (numbers < known[-1]) & (valid <= 0)
+    joined = torch.where(filled[:, None, None, None], axis_angle_to_matrix(turned) @ old, new)
+    return dataclasses.replace(
+        found,
+        rotations=found.rotations.index_copy(1, rows, joined),
+        translation=torch.where(filled[:, None], place, found.translation),
+        expression=own + between_valid(expression - own, valid),
+    )
+
+
+def between_valid(values: Tensor, valid: Tensor) -> Tensor:
+    """Fills rows [T D] between valid ones linearly; zero before the first and after the last.
+
+    Args:
+        values: [T D].
+        valid: [T] above 0 in at least one row.
+
+    Example:
+        >>> values = torch.tensor([9.0, 2.0, 9.0, 4.0, 9.0])[:, None]
+        >>> between_valid(values, torch.tensor([0.0, 1.0, 0.0, 1.0, 0.0])).flatten().tolist()
+        [0.0, 2.0, 3.0, 4.0, 0.0]
+    """
+    known = valid.nonzero()[:, 0]
+    frames = torch.arange(len(values), device=values.device)
+    after = torch.searchsorted(known, frames).clamp(max=len(known) - 1)
+    before = (after - (frames < known[after]).long()).clamp_min(0)
+    span = (known[after] - known[before]).clamp_min(1)
+    share = ((frames - known[before]) / span)[:, None]
+    filled = torch.lerp(values[known[before]], values[known[after]], share.to(values))
+    inside = (frames >= known[0]) & (frames <= known[-1])
+    return filled * inside[:, None]

@@ -38,7 +38,7 @@ class FrameStates:
     def __len__(self) -> int:
         return len(self.rotations)
 
-    def __getitem__(self, frames: slice) -> FrameStates:
+    def __getitem__(self, frames: slice | Tensor) -> FrameStates:
         return FrameStates(
             self.rotations[frames], self.translation[frames], self.betas, self.expression[frames]
         )

@@ -17,7 +17,12 @@ from presence.tracking.landmarks import LandmarkMap, PointRig
 from presence.tracking.refinement import losses
 from presence.tracking.refinement.dense import DenseCost, DenseTarget
 from presence.tracking.refinement.evidence import ROWS, FrameEvidence
-from presence.tracking.refinement.flame_head import FlameHead, FlameTrack, refine_flame_head
+from presence.tracking.refinement.flame_head import (
+    FlameHead,
+    FlameTrack,
+    carried_over,
+    refine_flame_head,
+)
 from presence.tracking.refinement.posing import BatchRig, FrameStates, Variables
 from presence.tracking.refinement.stages import Stage, View, stages_for
 from presence.tracking.relaxed import JOINT, joint_limits, pose_sigma, relaxed_pose
@@ -102,7 +107,8 @@ class Refiner:
         """Runs the view's stages.
 
         With FLAME, the head stage on the body's own head and face points is followed by one on
-        FLAME's head. Frames where FLAME tracking failed have zero FLAME and keep the former's.
+        FLAME's head. Frames where FLAME tracking failed have zero FLAME and keep the former's;
+        between two frames with FLAME, they take over what it changed there.
 
         Args:
             start: of T frames, consecutive where smoothness counts.
@@ -122,7 +128,7 @@ class Refiner:
             cost = _StageCost(self, stage, states, seen, focal, dense)
             states = self._run(stage, states, cost, held)
             if stage.name == "head" and flame is not None and bool(flame[1].valid.any()):
-                states = self._flame(stage, states, seen, focal, *flame)
+                states = self._flame(stage, states, seen, focal, *flame, held)
         return states
 
     def _flame(
@@ -133,16 +139,16 @@ class Refiner:
         focal: float,
         head: FlameHead,
         track: FlameTrack,
+        held: int,
     ) -> FrameStates:
         """Eq. 20: FLAME's head in the place of the body's; of landmarks, the body's alone."""
         head, track = head.to(self.device), track.to(self.device)
         stage = dataclasses.replace(stage, sets={"pose": 1.0}, expression=False)
         others = _StageCost(self, stage, start, seen, focal)
         size = (seen.width, seen.height)
-        found, fitted = refine_flame_head(head, start, track, focal, size, others=others)
+        found, fitted = refine_flame_head(head, start, track, focal, size, others=others, held=held)
         mimic = head.body_expression(found.betas, fitted.shape, fitted.expression)
-        valid = fitted.valid[:, None]
-        return dataclasses.replace(found, expression=valid * mimic + (1 - valid) * found.expression)
+        return carried_over(start, found, mimic, fitted.valid)
 
     def _run(self, stage: Stage, start: FrameStates, cost: _StageCost, held: int) -> FrameStates:
         shaped = range(len(start.betas)) if stage.betas else ()

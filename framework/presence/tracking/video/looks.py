@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 
 from presence.bodies import Body
 from presence.errors import InputError
-from presence.structures import Portrait, Tracking
+from presence.structures import PartModel, Portrait, Tracking
 from presence.tracking.consistency import consistent
 from presence.tracking.detection import Detection
 from presence.tracking.evidence import visible_parts
@@ -24,8 +24,9 @@ class FrameTracker(Protocol):
     """What a tracker must have to be used on videos; `MediaPipeTracker` does.
 
     One that also has `others`, the names of estimators that see pictures rather than landmarks,
-    as `FusedTracker` does, fits keyframes with its own `fit` where there are any; one that has
-    `with_keypoints` looks at a side view again, for better landmarks.
+    as `FusedTracker` does, fits keyframes with its own `fit` where there are any, or with its
+    `fit_parts`, which returns the parts' own models too; one that has `with_keypoints` looks at a
+    side view again, for better landmarks.
     """
 
     body: Body
@@ -47,6 +48,19 @@ class Look:
     detection: Detection | None
     mask: np.ndarray | None
     picture: np.ndarray | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """One frame, fitted alone.
+
+    Attributes:
+        tracking: px of the working copy.
+        models: part to its own model as its estimator saw it, px of the working copy.
+    """
+
+    tracking: Tracking
+    models: Mapping[str, PartModel] = dataclasses.field(default_factory=dict)
 
 
 class FrameFits:
@@ -76,23 +90,31 @@ class FrameFits:
         mask = self.tracker.segmenter.probability(small, detection) if masked else None
         return Look(detection, mask, small if self.others else None)
 
-    def fit(self, look: Look, betas: torch.Tensor | None) -> Tracking | None:
+    def fit(
+        self, look: Look, betas: torch.Tensor | None, flame_shape: torch.Tensor | None = None
+    ) -> Fit | None:
         """Fits one frame alone; None where there is nothing to fit.
 
         Args:
             look: of the frame.
             betas: [S] the person's shape where it is known, which then stays.
+            flame_shape: [S] FLAME's, the same.
         """
         if look.detection is None:
             return None
         try:
             if look.picture is None:
                 # Of a chunk's frames some have a mask: corrected ones would differ from the others.
-                return self.tracker.fitter(
-                    look.detection, look.mask, betas=betas, corrected=betas is None
+                return Fit(
+                    self.tracker.fitter(
+                        look.detection, look.mask, betas=betas, corrected=betas is None
+                    )
                 )
-            portrait = self._portrait(look.picture, look)
-            return self.tracker.fit(portrait, look.detection, betas=betas)  # type: ignore[attr-defined]
+            portrait, tracker = self._portrait(look.picture, look), self.tracker
+            if hasattr(tracker, "fit_parts"):
+                known = dict(betas=betas, flame_shape=flame_shape)
+                return Fit(*tracker.fit_parts(portrait, look.detection, **known))
+            return Fit(tracker.fit(portrait, look.detection, betas=betas))  # type: ignore[attr-defined]
         except InputError:
             return None
 

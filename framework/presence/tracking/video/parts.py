@@ -55,16 +55,16 @@ class PartStore:
             shutil.rmtree(self.folder)
         write_text(path, wanted)
 
-    def betas(self) -> Tensor | None:
-        """Returns the shape [S] that was found, or None."""
-        path = self.folder / "shape.npy"
+    def shape(self, name: str = "shape") -> Tensor | None:
+        """Returns a shape [S] that was found, or None: the body's, or another model's by name."""
+        path = self.folder / f"{name}.npy"
         return torch.from_numpy(np.load(path, allow_pickle=False)) if path.is_file() else None
 
-    def set_betas(self, betas: Tensor) -> None:
-        """Keeps the shape [S]."""
+    def set_shape(self, betas: Tensor, name: str = "shape") -> None:
+        """Keeps a shape [S]."""
         memory = io.BytesIO()
         np.save(memory, betas.cpu().numpy(), allow_pickle=False)
-        write_bytes(self.folder / "shape.npy", memory.getvalue())
+        write_bytes(self.folder / f"{name}.npy", memory.getvalue())
 
     def __contains__(self, number: int) -> bool:
         return self._path(number).is_file()

@@ -21,12 +21,16 @@ from presence.tracking.relaxed import relaxed_pose
 from presence.tracking.video.chunks import Chunk, plan_chunks
 from presence.tracking.video.frames import FrameSource
 from presence.tracking.video.looks import FrameFits, FrameTracker, Look, small_size, visibility
+from presence.tracking.video.part_models import Found, PartModels
 from presence.tracking.video.parts import Part, PartStore
 from presence.tracking.video.reasons import Reason, reasons_of, why_alone
 from presence.tracking.video.starts import between, keyframes
 from presence.tracking.video.writing import VideoResult, write_video_tracking
 
 _log = logging.getLogger(__name__)
+HEAD_SHAPE = "head_shape"
+Shape = tuple[Tensor, Tensor | None]
+"""Of the whole video: the body's [S], and FLAME's [S] where there is a FLAME."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +65,8 @@ class VideoTracker:
 
     Keyframes start where the tracker puts them: at the fit to landmarks, or, with a tracker that
     has other estimators at hand, at its fused and refined start. Then, and only then, the
-    pictures of a chunk are held in memory too.
+    pictures of a chunk are held in memory too. Where FLAME and MANO see head and hands of a
+    keyframe, the head and hand stages of its chunk listen to them there.
 
     Args:
         tracker: detector, segmenter and single-frame fit.
@@ -73,6 +78,7 @@ class VideoTracker:
         self.frames = FrameFits(tracker, self.options.side)
         fitter = tracker.fitter
         self.body, self.fov = fitter.body, fitter.options.fov
+        self.parts = PartModels(self.body, self.frames.others)
         settings, device = self.options.refine, self.options.device
         self.refiner = Refiner(self.body, fitter.landmarks, settings, device)
         # Frames of the shape's pass are far apart: nothing is smooth between them.
@@ -93,16 +99,17 @@ class VideoTracker:
             InputError: nobody was found in any frame.
         """
         store = PartStore(out, self._plan(source))
-        betas = store.betas()
-        if betas is None:
-            betas = self._shape(source)
-            store.set_betas(betas)
+        shape = self._known_shape(store) or self._shape(source)
+        betas, head = shape
+        if head is not None:
+            store.set_shape(head, HEAD_SHAPE)
+        store.set_shape(betas)
         chunks = list(plan_chunks(source.count, self.options.length, self.options.ahead))
         done = next((c.number for c in chunks if c.number not in store), len(chunks))
         if 0 < done < len(chunks):
             _log.info("going on at frame %d of %d", chunks[done].fresh, source.count)
         if done < len(chunks):
-            self._chunks(source, betas, chunks[done:], store, label)
+            self._chunks(source, shape, chunks[done:], store, label)
         return write_video_tracking(
             out,
             store,
@@ -121,7 +128,8 @@ class VideoTracker:
         size = {"frames": source.count, "size": [source.height, source.width]}
         plan = about | size | {"fov": self.fov, "body": self.body.name, "options": options}
         others = self.frames.others
-        return plan | ({"estimators": list(others)} if others else {})
+        dense = {"models": self.parts.names} if self.parts.names else {}
+        return plan | ({"estimators": list(others)} if others else {}) | dense
 
     def _seen_size(self, source: FrameSource) -> tuple[int, int]:
         return small_size(source.height, source.width, self.options.side)
@@ -129,12 +137,18 @@ class VideoTracker:
     def _focal(self, source: FrameSource) -> float:
         return focal_from_fov(self.fov, max(self._seen_size(source)))
 
-    def _shape(self, source: FrameSource) -> Tensor:
-        """Finds one shape [S] from frames spread over the video."""
+    def _known_shape(self, store: PartStore) -> Shape | None:
+        """What a run that was stopped has found."""
+        betas = store.shape()  # written last
+        return None if betas is None else (betas, store.shape(HEAD_SHAPE))
+
+    def _shape(self, source: FrameSource) -> Shape:
+        """Finds one shape of the body and one of FLAME's head, from frames over the video."""
         count = min(self.options.shape_frames, source.count)
         wanted = {round((i + 0.5) * source.count / count - 0.5) for i in range(count)}
         looks: list[Look] = []
         fits: list[BodyParams] = []
+        models: list[Found] = []
         for number, frame in enumerate(source.frames()):
             if number not in wanted:
                 continue
@@ -142,20 +156,23 @@ class VideoTracker:
             fitted = self.frames.fit(look, None)
             if fitted is not None:
                 looks.append(dataclasses.replace(look, picture=None))
-                fits.append(seen_by_camera(self.body, fitted))
+                fits.append(seen_by_camera(self.body, fitted.tracking))
+                models.append(fitted.models)
         if not fits:
             # The frames in between may still show somebody: the mean adult does for a shape.
             _log.info("nobody was found in %d frames spread over the video", count)
-            return self.body.default_params().betas
+            return self.body.default_params().betas, self.parts.mean_head()
         start = FrameStates.from_params(cat([params.unsqueeze() for params in fits]))
         height, width = self._seen_size(source)
         evidence = gather([k.detection for k in looks], [k.mask for k in looks], width, height)
-        return self.shaper(start, evidence, self._focal(source), betas=True).betas.cpu()
+        focal = self._focal(source)
+        states = self.shaper(start, evidence, focal, betas=True)
+        return states.betas.cpu(), self.parts.head_shape(states, models, focal, (width, height))
 
     def _chunks(
         self,
         source: FrameSource,
-        betas: Tensor,
+        shape: Shape,
         chunks: Sequence[Chunk],
         store: PartStore,
         label: str,
@@ -175,7 +192,7 @@ class VideoTracker:
             if len(seen) <= chunk.held:
                 break
             before = store[chunk.number - 1].params if chunk.held else None
-            store.add(chunk.number, self._chunk(source, list(seen), chunk, betas, before))
+            store.add(chunk.number, self._chunk(source, list(seen), chunk, shape, before))
 
     def _looks(self, source: FrameSource, first: int, label: str) -> Iterator[Look]:
         every = self.options.mask_every
@@ -188,29 +205,33 @@ class VideoTracker:
         source: FrameSource,
         looks: list[Look],
         chunk: Chunk,
-        betas: Tensor,
+        shape: Shape,
         before: BodyParams | None,
     ) -> Part:
-        held = chunk.held
+        held, (betas, head) = chunk.held, shape
         fixed = None if before is None else before[-held:]
         stop = min(chunk.kept - chunk.first, len(looks))
         keys: dict[int, BodyParams] = {}
+        models: dict[int, Found] = {}
         reasons: list[Reason] = []  # of frames that count; those looked at ahead come again
         if fixed is not None:
             keys = {number: fixed[number] for number in range(held)}
         found = [look.detection is not None for look in looks]
         for number in keyframes(found, held, self.options.key):
-            fitted = self.frames.fit(looks[number], betas)
+            fitted = self.frames.fit(looks[number], betas, head)
             if fitted is not None:
-                keys[number] = seen_by_camera(self.body, fitted)
-                reasons += reasons_of(fitted) if number < stop else []
+                keys[number] = seen_by_camera(self.body, fitted.tracking)
+                models[number] = fitted.models
+                reasons += reasons_of(fitted.tracking) if number < stop else []
         if not keys:
             keys = {0: self._absent(source, betas)}
         start = between(keys, len(looks), betas)
         if any(found):
             height, width = self._seen_size(source)
             evidence = gather([k.detection for k in looks], [k.mask for k in looks], width, height)
-            start = self.refiner(start, evidence, self._focal(source), held=held)
+            flame, dense = self.parts.of_chunk(models, len(looks), head)
+            focal = self._focal(source)
+            start = self.refiner(start, evidence, focal, held=held, dense=dense, flame=flame)
         params, shown = start.params()[held:stop], looks[held:stop]
         return Part(
             params.map(lambda value: value.contiguous()),
