@@ -5,4 +5,4 @@
 
 _base_ = ["../_base_/runtime.py"]
 
-benchmark = dict(type="TurnedAccuracy", people=24)
+benchmark = dict(type="TurnedAccuracy", people=48)

@@ -56,6 +56,24 @@ def test_a_turned_view_starts_from_the_front(body, landmarks, seen, facing, degr
     assert (again & (mask > 0)).sum() / (again | (mask > 0)).sum() > 0.7
 
 
+@pytest.mark.parametrize("facing, degrees", [("right", 90.0), ("left", -90.0)])
+def test_side_views_find_somebody_who_stands_further_aside(body, landmarks, seen, facing, degrees):
+    front = seen.params(0, yaw=0.0)
+    camera = seen.camera(front, "full", 200)
+    turn = front.pose.clone()
+    turn[0] = torch.tensor([0.0, np.radians(degrees), 0.0])
+    truth = front.replace(pose=turn, translation=torch.tensor([0.3, 0.0, 0.0]))  # m
+    mask = mesh_mask(body(truth).vertices, camera, body.topology).float().numpy()
+    tracker = BlindTracker(body, landmarks, mask)
+    portrait = Portrait(torch.zeros(3, 200, 200), torch.ones(1, 200, 200))
+    found = track_turned(tracker, portrait, Tracking(front, camera), facing)
+    pelvises = [
+        view.project(mesh.joints[:1])[0][0]
+        for mesh, view in ((body(truth), camera), (body(found.body), found.camera))
+    ]
+    assert float((pelvises[0] - pelvises[1]).norm()) < 6  # px; 29 at the start
+
+
 def test_views_of_another_shape_are_refused(body, landmarks, seen):
     front = seen.params(0)
     camera = seen.camera(front, "full", 200)

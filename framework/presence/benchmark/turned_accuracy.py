@@ -55,7 +55,7 @@ class TurnedAccuracy(Benchmark):
     def __init__(
         self,
         *,
-        people: int = 24,
+        people: int = 48,
         tracker: Mapping[str, Any] | None = None,
         overlays: str | None = None,
         folder: Path | None = None,

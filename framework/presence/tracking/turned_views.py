@@ -10,6 +10,7 @@ import torch
 
 from presence.bodies import Body
 from presence.errors import InputError
+from presence.rasterize import build_rasterizer
 from presence.structures import Camera, Portrait, Tracking
 from presence.tracking.consistency import consistent
 from presence.tracking.detection import LANDMARK_SETS, Detection
@@ -65,6 +66,8 @@ def track_turned(
     pixels = np.ascontiguousarray(image.numpy())
     seen = None if facing == "back" else _detected(tracker, pixels)
     mask = _mask(tracker, portrait, pixels, seen, start, camera)
+    if facing != "back":
+        start = _across(fitter.body, start, camera, mask)
     whose = ""
     if facing != "back" and hasattr(tracker, "with_keypoints"):
         cut_out = portrait.replace(alpha=torch.from_numpy(mask).to(portrait.rgb)[None])
@@ -109,6 +112,33 @@ def at_origin(states: FrameStates, camera: Camera) -> Tracking:
     pose[:3, 3] = torch.tensor(FLIP) * params.translation
     body = params.replace(translation=torch.zeros(3))
     return Tracking(body=body, camera=camera.replace(cam_from_world=pose))
+
+
+def _across(body: Body, start: FrameStates, camera: Camera, mask: np.ndarray) -> FrameStates:
+    """Moves the start sideways to where its columns have most in common with the mask's.
+
+    What the front view does not tell, the depth of head and feet beside the pelvis', lies sideways
+    in a side view, further than the stages' terms reach.
+
+    Args:
+        body: the model.
+        start: of one frame.
+        camera: of the view.
+        mask: [H W] in 0..1.
+    """
+    at = at_origin(start, camera)
+    mesh = body(at.body)
+    screen, faces = at.camera.screen(mesh.vertices)[None], body.topology.faces
+    own = build_rasterizer("cpu")(screen, faces, camera.height, camera.width).face_ids[0] >= 0
+    mine, theirs = own.numpy().sum(0), (mask > 0.5).sum(0)
+    reach = camera.width // 4
+    moves, wide = np.arange(-reach, reach + 1), np.pad(mine, reach)
+    common = np.array([np.minimum(wide[reach - px :][: len(theirs)], theirs).sum() for px in moves])
+    # Clothes are wider than the body: many places are as good, and their middle is meant.
+    best = float(moves[common >= 0.99 * common.max()].mean())
+    depth = at.camera.to_cam(mesh.vertices)[:, 2].mean()
+    shift = torch.stack([best * depth / camera.K[0, 0], depth.new_zeros(()), depth.new_zeros(())])
+    return dataclasses.replace(start, translation=start.translation + shift)
 
 
 def _detected(tracker: FrameTracker, pixels: np.ndarray) -> Detection | None:
