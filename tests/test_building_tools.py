@@ -1,5 +1,6 @@
-"""tools/build_body.py, build_landmarks.py and import_weights.py from the command line."""
+"""tools/build_*.py and import_weights.py from the command line."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -101,3 +102,16 @@ def test_a_released_file_becomes_weights_of_ours(run, released):
     for name, value in model.state_dict().items():
         assert torch.equal(again[name], value), name
     assert read_weights(out)[1]["imported_from"] == "model.safetensors"
+
+
+def test_faces_of_rendered_people_become_a_correction(run):
+    pytest.importorskip("mediapipe")
+    from presence.tracking.face_correction import FaceCorrection
+
+    out = Path.cwd() / "faces.npz"
+    code, stdout, stderr = run("build_faces", "--out", out, "--people", 12, "--held-out", 2)
+    assert code == 0 and stdout.endswith(f"wrote {out}\n"), stderr
+    assert re.match(r"\d other people: face points [0-9.]+% of the face's box off", stdout), stdout
+    made, shipped = FaceCorrection.load(out), FaceCorrection.load("annyx")
+    assert torch.equal(made.partner, shipped.partner)
+    assert torch.allclose(made.mean, shipped.mean, atol=0.25)  # a dozen faces, in units of a face

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from presence.errors import AssetError
+from presence.errors import AssetError, InputError
 from presence.tracking.correction_fitting import SeenPerson
 from presence.tracking.detection import Detection
 from presence.tracking.face_correction import FaceCorrection
@@ -107,6 +107,11 @@ def test_meshes_that_are_too_frontal_are_turned_back(seen, body, landmarks):
     errors = face_errors(fitted, body, landmarks, others)
     assert (errors[:2, 0] > 2).all() and (errors[:2, 1] < 0.5 * errors[:2, 0]).all()
     assert errors[2, 0] < 1e-3 and errors[2, 1] < 1.5  # nothing was wrong there
+
+
+def test_a_handful_of_faces_is_too_few(body, landmarks):
+    with pytest.raises(InputError, match="at least 8 people, not 0"):
+        fit_faces(body, landmarks, [])
 
 
 def test_the_bundled_correction_is_whole(correction, tmp_path):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from presence.bodies import Body
+from presence.errors import InputError
 from presence.tracking.correction_fitting import SeenPerson
 from presence.tracking.face_correction import FaceCorrection, FaceFrame, describe_mesh, mirrored
 from presence.tracking.face_regions import INNER_LIPS, IRISES, LEFT_EYE, OUTER_LIPS, RIGHT_EYE
@@ -18,6 +19,7 @@ from presence.tracking.regression import robust_ridge
 # 1.44%, with 90 1.34% (2.53% uncorrected); pulls of 20 to 200 make no difference.
 _COMPONENTS, _RIDGE = 40, 60.0
 _ROBUST = 0.1  # root mean square residual, in sizes of the face (Geman-McClure)
+_FEWEST = 8
 _SEEN = 0.5  # share of the face that must be in the picture
 # Left where they are found: a mesh model reads them off the picture itself, and of photographs,
 # which it was trained on, better than of renders.
@@ -33,8 +35,13 @@ def fit_faces(body: Body, landmarks: LandmarkMap, people: Iterable[SeenPerson]) 
         landmarks: where the landmarks belong on it.
         people: some hundreds, detected as without a correction; those without a face mesh are
             passed over.
+
+    Raises:
+        InputError: fewer than eight have a face mesh.
     """
     pairs = [pair for person in people if (pair := _observe(body, landmarks, person)) is not None]
+    if len(pairs) < _FEWEST:
+        raise InputError(f"a correction needs faces of at least {_FEWEST} people, not {len(pairs)}")
     partner = mirror_partners(body, landmarks)
     meshes, moves = (torch.stack(values).double() for values in zip(*pairs))
     meshes = torch.cat([meshes, mirrored(meshes, partner)])
