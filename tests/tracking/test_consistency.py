@@ -9,6 +9,7 @@ from presence.tracking.consistency import consistent
 from presence.tracking.detection import POSE
 from presence.tracking.evidence import keypoint_weights
 from presence.tracking.fitting import BodyFitter
+from presence.tracking.initial_pose import hanging_direction
 from presence.tracking.measuring.scores import angle_between, mesh_mask
 from presence.tracking.relaxed import JOINT
 
@@ -84,6 +85,19 @@ def test_a_forearm_that_is_not_seen_hangs(seen, body, landmarks, monkeypatch):
     assert hanging < 40 and hanging < from_straight_down() - 5
 
 
+@pytest.mark.parametrize("yaw", [0.0, 0.6, -1.2])
+def test_hands_hang_a_little_before_the_body(seen, body, yaw):
+    params = seen.params(0, yaw=yaw)
+    detection = seen.detect(params, seen.camera(params, "full"), ("pose", "face"))
+    joints = body(params).joints
+    left = joints[JOINT["left_shoulder"]] - joints[JOINT["right_shoulder"]]
+    left = torch.nn.functional.normalize(left * torch.tensor([1.0, 0.0, 1.0]), dim=0)
+    ahead = torch.linalg.cross(left, torch.tensor([0.0, 1.0, 0.0]))
+    found = hanging_direction(detection)
+    tilt = [torch.rad2deg(torch.atan2(found @ axis, -found[1])) for axis in (left, ahead)]
+    assert abs(float(tilt[0])) < 3 and abs(float(tilt[1]) - 12) < 3
+
+
 def test_a_hidden_hand_of_a_body_counts_where_it_is_placed_and_not_along_the_rim(seen):
     params = seen.params(0)
     detection = seen.detect(params, seen.camera(params, "full"), ("pose", "face"))
@@ -128,7 +142,7 @@ def test_landmarks_hold_longer_against_a_mask_that_lacks_an_elbow(
     camera = seen.camera(params, "half")
     detection = seen.detect(params, camera, ("pose", "face"))
     alpha = mesh_mask(body(params).vertices, camera, body.topology).float().numpy()
-    alpha[:, int(detection.point("left_elbow")[0]) - 60 :] = 0
+    alpha[:, int(detection.point("left_elbow")[0]) - 140 :] = 0
     joint = [JOINT["left_elbow"]]
     true, _ = camera.project(body(params).joints[joint])
 
@@ -138,4 +152,4 @@ def test_landmarks_hold_longer_against_a_mask_that_lacks_an_elbow(
 
     firm = error()
     monkeypatch.setattr("presence.tracking.fitting._FIRM", 4.0)  # as before the mask counts
-    assert firm < 0.7 * error()
+    assert firm < 0.85 * error()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -11,6 +13,7 @@ from presence.tracking.relaxed import JOINT, relaxed_pose
 
 _SURE = 0.5  # confidence from which a landmark is followed
 _STRAIGHT = 0.25  # sine of a bend below which it does not tell which way the limb is twisted
+_HANGING_TILT = 12.0  # degrees, forwards, of a forearm that hangs
 
 
 def initial_pose(detection: Detection) -> Tensor:
@@ -44,6 +47,19 @@ def body_yaw(detection: Detection) -> float:
             across += sure * (world[POSE[f"left_{part}"]] - world[POSE[f"right_{part}"]])
     # Picture axes to world axes: +z away from the camera is -z.
     return float(torch.atan2(across[2], across[0])) if float(across.norm()) > 0 else 0.0
+
+
+def hanging_direction(detection: Detection) -> Tensor:
+    """Returns the direction [3] (unit, world axes) in which a forearm hangs from its elbow.
+
+    Elbows bend one way: hands hang a little before them.
+
+    Args:
+        detection: says which way the body is turned.
+    """
+    turn = axis_angle_to_matrix(torch.tensor([0.0, body_yaw(detection), 0.0]))
+    tilt = math.radians(_HANGING_TILT)
+    return turn @ torch.tensor([0.0, -math.cos(tilt), math.sin(tilt)])
 
 
 def _lay_limb(

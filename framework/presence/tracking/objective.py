@@ -24,6 +24,7 @@ from presence.tracking.evidence import (
     detected_sigmas,
     keypoint_weights,
 )
+from presence.tracking.initial_pose import hanging_direction
 from presence.tracking.landmarks import LandmarkMap, PointRig
 from presence.tracking.relaxed import JOINT, joint_limits, pose_sigma, relaxed_pose
 from presence.tracking.rig import Active, FitRig, FitState, RigPoints
@@ -41,7 +42,7 @@ from presence.tracking.terms import (
 
 _HAND_BONES = tuple((0 if i % 4 == 1 else i - 1, i) for i in range(1, 21))
 _REACH = 0.1  # m, how far clothes may stand off the body
-_HANGING_SIGMA = 0.3  # rad from straight down of a forearm that is not seen
+_HANGING_SIGMA = 0.3  # rad from hanging of a forearm that is not seen
 _UNPLACED = 4.0  # times the weight where no landmark says where elbow or wrist is instead
 _HAIR_RADIUS = 0.2  # m about the head's middle
 
@@ -140,6 +141,7 @@ class FitObjective:
         start = self.rows["pose"].start if sides else 0
         rows = [[start + POSE[f"{s}_{part}"] for s in sides] for part in ("elbow", "wrist")]
         self.hanging = _one_hot(rows[0], len(self.rig)), _one_hot(rows[1], len(self.rig))
+        self.hanging_targets = hanging_direction(detection).double().expand(len(sides), 3)
         placed = (self.weights[rows[0]] > 0) | (self.weights[rows[1]] > 0)
         self.hanging_weights = torch.where(placed, 1.0, _UNPLACED).double()
 
@@ -209,11 +211,9 @@ class FitObjective:
             terms.append(
                 direction_term(rig, self.starts, self.ends, self.bone_targets, weights, 0.25)
             )
-        count = len(self.hanging[0])
-        if count:
-            down = torch.tensor([0.0, -1.0, 0.0], dtype=torch.float64).expand(count, 3)
-            weights = self.hanging_weights
-            terms.append(direction_term(rig, *self.hanging, down, weights, _HANGING_SIGMA, None))
+        if len(self.hanging_targets):
+            hanging = *self.hanging, self.hanging_targets, self.hanging_weights
+            terms.append(direction_term(rig, *hanging, _HANGING_SIGMA, None))
         terms += self._priors(state, active)
         if self.silhouette is not None and self.pairs is not None:
             terms += self._outline_terms(state, active, self.silhouette, self.pairs)
