@@ -15,13 +15,9 @@ from presence.structures import Camera, ProxyMesh
 from presence.tracking.consistency import consistent
 from presence.tracking.detection import POSE_NAMES, Detection
 from presence.tracking.landmark_clothed import ClothedPerson
-from presence.tracking.landmark_correction import (
-    CORRECTED,
-    LandmarkCorrection,
-    partners,
-    standardized,
-)
+from presence.tracking.landmark_correction import CORRECTED, LandmarkCorrection, partners
 from presence.tracking.landmarks import LandmarkMap
+from presence.tracking.linear_correction import standardized
 from presence.tracking.person_frame import SHOULDERS, PersonFrame, describe
 from presence.tracking.regression import ridge_pull, robust_ridge
 from presence.tracking.silhouette import SilhouetteTarget

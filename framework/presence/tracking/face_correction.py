@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.resources
-from pathlib import Path
+from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from presence.errors import AssetError
 from presence.tracking.detection import Detection
-from presence.tracking.landmark_correction import standardized
+from presence.tracking.linear_correction import LinearCorrection, limited, standardized
 
 FOREHEAD, CHIN = 10, 152  # landmarks at both ends of the face's middle line
 _FARTHEST = 0.15  # in sizes of the face, limit of what a landmark is moved by
@@ -52,7 +49,7 @@ class FaceFrame:
 
 
 @dataclasses.dataclass(frozen=True)
-class FaceCorrection:
+class FaceCorrection(LinearCorrection):
     """A linear map from a face mesh's principal components to what its landmarks are off by.
 
     It was fitted to rendered people (`face_fitting.py`); the face and the mirrored face are
@@ -65,8 +62,15 @@ class FaceCorrection:
         shift: [C+1 478 2] thousandths of the face's size; the last row is added to all.
         partner: [478] each landmark's mirror partner.
 
+    Example:
+        >>> FaceCorrection.bundled("nobody") is None
+        True
+
     Source: components as in Cootes et al. 1995 (point distribution models), Eq. 3-5.
     """
+
+    kind: ClassVar[str] = "face"
+    suffix: ClassVar[str] = "faces"
 
     mean: Tensor
     components: Tensor
@@ -90,41 +94,7 @@ class FaceCorrection:
         rows = describe_mesh(both, self.mean, self.components, self.scale)
         said = torch.einsum("nc,ckd->nkd", rows, self.shift / 1e3)
         moves = 0.5 * (said[0] + mirrored(said[1], self.partner))
-        length = moves.norm(dim=-1, keepdim=True).clamp_min(1e-9)
-        return moves * (length.clamp(max=_FARTHEST) / length)
-
-    def save(self, path: str | Path) -> None:
-        """Writes the map as a compressed `.npz`, numbers in half precision."""
-        arrays = {f.name: getattr(self, f.name).numpy() for f in dataclasses.fields(self)}
-        kinds = {"partner": np.int16}
-        np.savez_compressed(
-            path, **{k: v.astype(kinds.get(k, np.float16)) for k, v in arrays.items()}
-        )
-
-    @classmethod
-    def load(cls, source: str | Path) -> FaceCorrection:
-        """Reads the correction of a bundled body (by its name) or a file.
-
-        Raises:
-            AssetError: there is no such file, or it is no correction.
-        """
-        path = _path(source)
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: torch.from_numpy(file[name]).float() for name in file.files}
-            return cls(**{**arrays, "partner": arrays["partner"].long()})
-        except (KeyError, OSError, TypeError, ValueError) as error:
-            raise AssetError(f"{path.name} is no face correction ({error})") from error
-
-    @classmethod
-    def bundled(cls, body_name: str) -> FaceCorrection | None:
-        """Returns the correction that comes with a body, or None where there is none.
-
-        Example:
-            >>> FaceCorrection.bundled("nobody") is None
-            True
-        """
-        return cls.load(body_name) if _path(body_name).is_file() else None
+        return limited(moves, _FARTHEST)
 
 
 def describe_mesh(meshes: Tensor, mean: Tensor, components: Tensor, scale: Tensor) -> Tensor:
@@ -136,10 +106,3 @@ def describe_mesh(meshes: Tensor, mean: Tensor, components: Tensor, scale: Tenso
 def mirrored(values: Tensor, partner: Tensor) -> Tensor:
     """Mirrors points or vectors [... 478 2] of a face in its own frame."""
     return values[..., partner, :] * values.new_tensor(_FLIP)
-
-
-def _path(source: str | Path) -> Path:
-    path = Path(source)
-    if path.suffix == ".npz":
-        return path
-    return Path(str(importlib.resources.files("presence.data") / f"{source}_faces.npz"))
