@@ -15,9 +15,11 @@ from presence_plugins.trackers.mediapipe_face_points import (
     belongs,
     beside,
     contradicts,
+    head_alone,
     in_profile,
     with_face,
 )
+from presence_plugins.trackers.mediapipe_hands import ending_at, find_hands
 from presence_plugins.trackers.mediapipe_looks import MediaPipeLooks
 from presence_plugins.trackers.mediapipe_models import (
     FoundFace,
@@ -25,13 +27,13 @@ from presence_plugins.trackers.mediapipe_models import (
     FoundPose,
     MediaPipeModels,
 )
-from presence_plugins.trackers.mediapipe_second_looks import pose_again, steady_face
+from presence_plugins.trackers.mediapipe_second_looks import (
+    is_steady,
+    pose_again,
+    steady_arms,
+    steady_face,
+)
 
-_HAND_WINDOWS = (1.0, 1.5, 2.2)  # sizes of crops about a wrist, in turn until a hand is found
-_HAND_RIM = 1.3  # the picture grown so much holds the wrists whose hands are looked for
-_SURE_HAND, _ASTRAY = 0.85, 2.5  # of a hand that ends at no wrist: score; sizes from the wrist
-_OTHER = {"left": "right", "right": "left"}
-_WRIST_OF_HAND = {"wrist": 0, "thumb": 2, "index": 5, "pinky": 17}
 _TILES = (2, 4)  # a picture without findings is searched again in n x n overlapping tiles
 _SURE_FACE = 0.8  # a bare back of the head can pass for a face, but not surely
 _LARGE = 0.25  # share of the picture from which a face is large enough
@@ -74,6 +76,8 @@ class MediaPipeDetector:
             _refuse(pose)  # the mesh model would invent a face on the back of a head
         closer = self._seen_closer(image, face)
         mesh = self._find_mesh(image, face, pose, closer)
+        if mesh is not None and not is_steady(self._looks, image, face, mesh):
+            mesh = None
         if closer is not None and _doubtful(mesh, pose, closer):
             mesh, pose = self._look_again(image, closer, mesh, pose)
             if pose is not None and _seen_from_behind(pose, face):
@@ -92,8 +96,7 @@ class MediaPipeDetector:
         world = {}
         if pose is not None:
             world["pose"] = torch.from_numpy(pose.world).float()
-            hands = self._find_hands(image, pose)
-            pose = _ending_at(pose, hands)
+            pose, hands = self._find_arms(image, pose, face)
             sets["pose"] = torch.from_numpy(pose.points).float()
             for side, hand in hands.items():
                 points = np.column_stack([hand.points, np.full(21, hand.score)])
@@ -188,100 +191,31 @@ class MediaPipeDetector:
         face = steady_face(self._looks, image, face)
         sure = face.score > _STEADY
         if pose is None or (sure and contradicts(pose, face)):
-            pose = pose_again(self._looks, image, face) or (pose if mesh is None else None)
+            again = pose_again(self._looks, image, face)
+            pose = again or (None if mesh is not None or pose is None else head_alone(pose))
         if pose is None or not sure:
             return mesh, pose
         if mesh is None or in_profile(face):
             return None, with_face(pose, face)
         return mesh, pose
 
-    def _find_hands(self, image: np.ndarray, pose: FoundPose) -> dict[str, FoundHand]:
-        """Looks around each wrist; a hand belongs to the wrist that it ends at.
-
-        The pose model is often unsure of a wrist whose hand is in plain view, so its confidence
-        does not count. A wrist may lie beyond the picture's rim and its fingers within. Last, the
-        whole picture is looked at: hands of half bodies and heads are large, and their wrists'
-        places unsure. A second one may be where the pose has no wrist, where arms cross or a hand
-        is before the face; where there is none, hair and folds may look like a hand.
-        """
-        picture = Window.whole(image).scaled(_HAND_RIM)
-        wrists = {side: pose.points[POSE[f"{side}_wrist"]] for side in ("left", "right")}
-        wrists = {s: w[:2] for s, w in wrists.items() if picture.contains(*w[:2])}
-        found: dict[str, tuple[float, FoundHand]] = {}
-        for factor in _HAND_WINDOWS:
-            for side in wrists:
-                if side not in found:
-                    hands = self._looks.hands(image, _hand_window(pose, side, factor))
-                    _assign(hands, wrists, found)
-        if len(found) < len(wrists):
-            hands = self._looks.hands(image, Window.whole(image))
-            _assign(hands, wrists, found)
-            if len(found) == 1:
-                ((side, (_, first)),) = found.items()
-                found |= _stray(hands, first, _OTHER[side], pose)
-        return {side: hand for side, (_, hand) in found.items()}
+    def _find_arms(
+        self, image: np.ndarray, pose: FoundPose, face: FoundFace | None
+    ) -> tuple[FoundPose, dict[str, FoundHand]]:
+        """Finds the hands, settles arms without one, and lets the others end at theirs."""
+        hands = find_hands(self._looks, image, pose)
+        sides = [side for side in ("left", "right") if side not in hands]
+        settled = steady_arms(self._looks, image, pose, face, sides)
+        if settled is not pose:
+            hands |= {
+                s: h for s, h in find_hands(self._looks, image, settled).items() if s in sides
+            }
+        return ending_at(settled, hands), hands
 
 
 def _doubtful(mesh: np.ndarray | None, pose: FoundPose | None, face: FoundFace) -> bool:
     found_all = mesh is not None and pose is not None and not contradicts(pose, face)
     return not found_all or in_profile(face, _NEARLY)
-
-
-def _assign(
-    hands: list[FoundHand], wrists: dict[str, np.ndarray], found: dict[str, tuple[float, FoundHand]]
-) -> None:
-    """Gives hands to the wrists where they fit best; `found` keeps each side's best so far."""
-    for hand in hands:
-        size = np.linalg.norm(hand.points[9] - hand.points[0]) + np.ptp(hand.points, 0).max()
-        costs = {}
-        for side, wrist in wrists.items():
-            agrees = hand.is_left == (side == "left")
-            offset = float(np.linalg.norm(hand.points[0] - wrist) / size)
-            if offset < 0.5:
-                # The model's opinion on the side is a hint; where the hand ends says more.
-                costs[side] = offset + (0.0 if agrees else 0.3 * hand.score)
-        for side in sorted(costs, key=lambda side: costs[side])[:1]:
-            agrees = hand.is_left == (side == "left")
-            score = hand.score if agrees else 0.75 - 0.5 * hand.score
-            if side not in found or costs[side] < found[side][0]:
-                found[side] = costs[side], dataclasses.replace(hand, score=score)
-
-
-def _stray(
-    hands: list[FoundHand], first: FoundHand, side: str, pose: FoundPose
-) -> dict[str, tuple[float, FoundHand]]:
-    """The hand that the model surely takes for the one of a side, though it ends at no wrist.
-
-    On 533 people of training seeds four such hands were true, at most 2.3 of their sizes from the
-    pose's wrist; hair and folds that pass for a hand lie at 3 and more.
-    """
-    wrist = pose.points[POSE[f"{side}_wrist"], :2]
-    others = [
-        hand
-        for hand in hands
-        if hand.is_left == (side == "left")
-        and hand.score > _SURE_HAND
-        and _apart(hand, first)
-        and np.linalg.norm(hand.points[0] - wrist) < _ASTRAY * np.ptp(hand.points, 0).max()
-    ]
-    return {side: (0.0, max(others, key=lambda hand: hand.score))} if others else {}
-
-
-def _apart(hand: FoundHand, other: FoundHand) -> bool:
-    distance = np.linalg.norm(hand.points - other.points, axis=-1).mean()
-    return bool(distance > 0.5 * np.ptp(hand.points, 0).max())
-
-
-def _ending_at(pose: FoundPose, hands: dict[str, FoundHand]) -> FoundPose:
-    """Lets arms end at their hands: of one that ends elsewhere, wrist and elbow were misplaced."""
-    points = pose.points.copy()
-    for side, hand in hands.items():
-        wrist = points[POSE[f"{side}_wrist"]]
-        if np.linalg.norm(wrist[:2] - hand.points[0]) > np.ptp(hand.points, 0).max():
-            for name, index in _WRIST_OF_HAND.items():
-                points[POSE[f"{side}_{name}"]] = *hand.points[index], hand.score
-            points[POSE[f"{side}_elbow"], 2] = 0.0
-    return dataclasses.replace(pose, points=points)
 
 
 def _refuse(pose: FoundPose | None) -> None:
@@ -330,21 +264,6 @@ def _below_face(face: Window, width: float, whole: Window) -> Window:
     left, right = max(x - width / 2 * size, 0.0), min(x + width / 2 * size, whole.width)
     top, bottom = max(y - 1.8 * size, 0.0), min(y + (1.6 * width - 1.8) * size, whole.height)
     return Window(left, top, right - left, bottom - top)
-
-
-def _hand_window(pose: FoundPose, side: str, factor: float) -> Window:
-    names = (f"{side}_wrist", f"{side}_index", f"{side}_pinky", f"{side}_elbow")
-    wrist, index, pinky, elbow = (pose.points[POSE[name], :2] for name in names)
-    knuckles = (index + pinky) / 2
-    shoulders = pose.points[[POSE["left_shoulder"], POSE["right_shoulder"]], :2]
-    reach = max(
-        np.linalg.norm(knuckles - wrist),
-        0.35 * np.linalg.norm(elbow - wrist),
-        0.2 * np.linalg.norm(np.subtract(*shoulders)),
-    )
-    size = 3.6 * factor * float(reach)
-    x, y = wrist + 1.1 * (knuckles - wrist)
-    return Window.around(x, y, size, size)
 
 
 def _with_confidence(mesh: np.ndarray, face: FoundFace | None) -> torch.Tensor:

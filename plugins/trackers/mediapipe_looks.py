@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from presence.tracking.detection import POSE
 from presence.tracking.windows import Window, cut
 from presence_plugins.trackers.mediapipe_models import (
     FoundFace,
@@ -17,6 +18,10 @@ from presence_plugins.trackers.mediapipe_models import (
 _WORKING_SIDE = 1280  # px, long side of the crops given to the person models
 _FACE_SIDE = 512
 _HAND_SIDE = 384
+_SWAPPED = {"left": "right", "right": "left"}
+_OTHER_SIDE = [
+    POSE["_".join(_SWAPPED.get(word, word) for word in name.split("_"))] for name in POSE
+]
 
 
 class MediaPipeLooks:
@@ -42,15 +47,20 @@ class MediaPipeLooks:
             for face in self.models.faces(crop)
         ]
 
-    def pose(self, image: np.ndarray, window: Window) -> FoundPose | None:
-        """Finds the most prominent person, without its mask."""
+    def pose(
+        self, image: np.ndarray, window: Window, *, mirrored: bool = False
+    ) -> FoundPose | None:
+        """Finds the most prominent person, without its mask; in the mirrored crop, if asked."""
         crop = cut(image, window, _WORKING_SIDE)
-        pose = self.models.pose(crop)
+        pose = self.models.pose(crop[:, ::-1] if mirrored else crop)
         if pose is None:
             return None
-        points = pose.points.copy()
+        points, world = pose.points.copy(), pose.world
+        if mirrored:
+            points, world = points[_OTHER_SIDE], world[_OTHER_SIDE] * (-1, 1, 1)
+            points[:, 0] = crop.shape[1] - points[:, 0]
         points[:, :2] = _points_to_image(points[:, :2], window, crop)
-        return FoundPose(points, pose.world, None)
+        return FoundPose(points, world, None)
 
     def mesh(self, image: np.ndarray, window: Window) -> np.ndarray | None:
         """Finds the face mesh [478 2] in a window's middle."""
@@ -61,13 +71,43 @@ class MediaPipeLooks:
         points = _points_to_image(mesh, window, crop)
         return points if window.scaled(0.6).contains(*points.mean(0)) else None
 
-    def hands(self, image: np.ndarray, window: Window) -> list[FoundHand]:
-        """Finds up to two hands."""
+    def hands(
+        self, image: np.ndarray, window: Window, *, turns: int = 0, confidence: float = 0.3
+    ) -> list[FoundHand]:
+        """Finds up to two hands.
+
+        Args:
+            image: the picture.
+            window: where to look.
+            turns: quarters of a turn, against the clock, by which the crop is turned before.
+            confidence: of the palm detector, from which it counts.
+        """
         crop = cut(image, window, _HAND_SIDE)
+        turned = np.rot90(crop, turns)
         return [
-            dataclasses.replace(hand, points=_points_to_image(hand.points, window, crop))
-            for hand in self.models.hands(crop)
+            dataclasses.replace(
+                hand,
+                points=_points_to_image(_turned_back(hand.points, turned, turns), window, crop),
+                world=_directions_turned_back(hand.world, turns),
+            )
+            for hand in self.models.hands(turned, confidence)
         ]
+
+
+def _turned_back(points: np.ndarray, turned: np.ndarray, turns: int) -> np.ndarray:
+    """Brings pixels [K 2] of a crop that `np.rot90` has turned to the crop itself."""
+    height, width = turned.shape[:2]
+    for _ in range(turns):
+        points = np.stack([height - points[:, 1], points[:, 0]], -1)
+        height, width = width, height
+    return points
+
+
+def _directions_turned_back(points: np.ndarray, turns: int) -> np.ndarray:
+    """Does so with points [K 3] about an origin of their own, x right and y down."""
+    for _ in range(turns):
+        points = np.stack([-points[:, 1], points[:, 0], points[:, 2]], -1)
+    return points
 
 
 def _to_image(inner: Window, window: Window, scale: float) -> Window:

@@ -135,15 +135,15 @@ class MediaPipeModels:
         mask = None if found.segmentation_mask is None else found.segmentation_mask.copy()
         return FoundPose(points, world, mask)
 
-    def hands(self, image: np.ndarray) -> list[FoundHand]:
-        """Finds up to two hands in a crop."""
+    def hands(self, image: np.ndarray, confidence: float = 0.3) -> list[FoundHand]:
+        """Finds up to two hands in a crop; `confidence` is the palm detector's threshold."""
         model = self._model(
-            "hands",
+            f"hands{confidence}",
             "hands.Hands",
             static_image_mode=True,
             max_num_hands=2,
             model_complexity=1,
-            min_detection_confidence=0.3,
+            min_detection_confidence=confidence,
         )
         result = _run(model, image)
         found = []

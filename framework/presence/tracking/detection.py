@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,6 +47,7 @@ POSE = {name: index for index, name in enumerate(POSE_NAMES)}
 # Set name to number of landmarks, in MediaPipe's order; left and right are the person's own.
 SET_SIZES = {"pose": 33, "face": 478, "left_hand": 21, "right_hand": 21}
 LANDMARK_SETS = tuple(SET_SIZES)
+_FAR_BELOW = 1.2  # picture heights from its top
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,3 +114,11 @@ class Detection:
         """Tells which points [... 2+] (px) lie in the picture grown by `margin` of its size."""
         x, y = points[..., 0] / self.width, points[..., 1] / self.height
         return (x > -margin) & (x < 1 + margin) & (y > -margin) & (y < 1 + margin)
+
+
+def hips_far_below(pose: Any, height: int) -> bool:
+    """Tells of pose landmarks [33 2+] (px) whether a picture of that height shows but a head.
+
+    Where hips lie that far out of it, the pose model does not know where arms are.
+    """
+    return float(pose[[POSE["left_hip"], POSE["right_hip"]], 1].mean()) > _FAR_BELOW * height
