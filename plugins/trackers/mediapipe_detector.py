@@ -15,7 +15,6 @@ from presence_plugins.trackers.mediapipe_face_points import (
     belongs,
     beside,
     contradicts,
-    head_alone,
     in_profile,
     with_face,
 )
@@ -76,8 +75,9 @@ class MediaPipeDetector:
             _refuse(pose)  # the mesh model would invent a face on the back of a head
         closer = self._seen_closer(image, face)
         mesh = self._find_mesh(image, face, pose, closer)
+        unsteady = None
         if mesh is not None and not is_steady(self._looks, image, face, mesh):
-            mesh = None
+            mesh, unsteady = None, mesh
         if closer is not None and _doubtful(mesh, pose, closer):
             mesh, pose = self._look_again(image, closer, mesh, pose)
             if pose is not None and _seen_from_behind(pose, face):
@@ -86,6 +86,8 @@ class MediaPipeDetector:
             face, pose = None, self._find_pose(image, None, alone=True)
             if pose is not None and not _seen_from_behind(pose, None):
                 mesh = self._find_mesh(image, None, pose, None)
+        if mesh is None and (pose is None or face is None):
+            mesh = unsteady  # better than nobody
         if mesh is None and (pose is None or face is None):
             _refuse(pose)
         if mesh is None:
@@ -191,8 +193,7 @@ class MediaPipeDetector:
         face = steady_face(self._looks, image, face)
         sure = face.score > _STEADY
         if pose is None or (sure and contradicts(pose, face)):
-            again = pose_again(self._looks, image, face)
-            pose = again or (None if mesh is not None or pose is None else head_alone(pose))
+            pose = pose_again(self._looks, image, face) or (pose if mesh is None else None)
         if pose is None or not sure:
             return mesh, pose
         if mesh is None or in_profile(face):

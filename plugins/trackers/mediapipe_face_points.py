@@ -66,14 +66,6 @@ def with_face(pose: FoundPose, face: FoundFace) -> FoundPose:
     return dataclasses.replace(pose, points=points)
 
 
-def head_alone(pose: FoundPose) -> FoundPose:
-    """Takes all that a pose says of the body for unseen: its head lies elsewhere."""
-    points = pose.points.copy()
-    body = np.setdiff1d(np.arange(len(points)), np.concatenate(POSE_POINTS))
-    points[body, 2] = 0.0
-    return dataclasses.replace(pose, points=points)
-
-
 def _marks(pose: FoundPose) -> np.ndarray:
     """Returns the pose's place [4 2] of each of the face detector's points."""
     return np.stack([pose.points[indices, :2].mean(0) for indices in POSE_POINTS])

@@ -21,6 +21,7 @@ from presence.tracking.initial_pose import initial_pose
 from presence.tracking.landmark_correction import LandmarkCorrection
 from presence.tracking.landmarks import LandmarkMap
 from presence.tracking.objective import Emphasis, FitObjective
+from presence.tracking.reaching import reach
 from presence.tracking.rig import Active, FitState
 from presence.tracking.silhouette import SilhouetteTarget
 from presence.tracking.solver import minimize
@@ -155,6 +156,9 @@ class BodyFitter:
             return state
         active = Active(tuple(range(22)), betas=tuple(range(10)))
         sets = {"face": 0.2, "pose": 1.0, "left_hand": 0.2, "right_hand": 0.2}
+        for side in ("left", "right"):
+            if f"{side}_hand" in objective.rows:
+                state = reach(objective, state, side)
         state = self._solve(objective, state, active, Emphasis(sets, directions=4.0, robust=20.0))
         return self._solve(objective, state, active, Emphasis(sets, directions=1.0))
 

@@ -62,6 +62,22 @@ def hanging_direction(detection: Detection) -> Tensor:
     return turn @ torch.tensor([0.0, -math.cos(tilt), math.sin(tilt)])
 
 
+def bent_limb(
+    limb: Tensor, towards: Tensor, angle: float, rest: Tensor, sense: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """Returns the axis-angles [3] (rad) of a limb's first and middle joint.
+
+    Args:
+        limb: [3] unit, where its first bone points, in the parent's axes.
+        towards: [3] to which side of that it bends.
+        angle: rad by which it bends.
+        rest: [3] direction of the limb in the rest pose.
+        sense: +1 where the limb's end bends forwards (elbow), -1 backwards (knee).
+    """
+    axis = torch.linalg.cross(rest, torch.tensor([0.0, 0.0, sense]))
+    return matrix_to_axis_angle(_frame(limb, towards * sense, rest)), angle * axis
+
+
 def _lay_limb(
     pose: Tensor,
     detection: Detection,
@@ -99,10 +115,10 @@ def _lay_limb(
         forward = (1 - share) * torch.nn.functional.normalize(forward, dim=0) + share * (
             across / max(sine, 1e-6)
         )
-    pose[JOINT[first]] = matrix_to_axis_angle(_frame(upper, forward * bend, rest))
+    turned, bent = bent_limb(upper, forward, angle, rest, bend)
+    pose[JOINT[first]] = turned
     if detection.confidence(last) >= _SURE:
-        axis = torch.linalg.cross(rest, torch.tensor([0.0, 0.0, bend]))
-        pose[JOINT[middle]] = angle * axis
+        pose[JOINT[middle]] = bent
 
 
 def _frame(limb: Tensor, forward: Tensor, rest: Tensor) -> Tensor:

@@ -71,7 +71,7 @@ def minimize(
         damping: Marquardt's factor at the start, relative to the matrix's diagonal.
         tolerance: relative fall of the cost below which it stops.
     """
-    cost = _cost(objective(state, None))
+    cost = total_cost(objective(state, None))
     system = None
     for _ in range(iterations):
         if system is None:
@@ -85,7 +85,7 @@ def minimize(
             continue
         step = -torch.cholesky_solve(gradient[:, None], factor)[:, 0]
         trial = active.apply(state, step)
-        trial_cost = _cost(objective(trial, None))
+        trial_cost = total_cost(objective(trial, None))
         if trial_cost < cost:
             done = cost - trial_cost < tolerance * cost
             state, cost, system, damping = trial, trial_cost, None, max(damping / 5, 1e-7)
@@ -98,7 +98,8 @@ def minimize(
     return state
 
 
-def _cost(terms: Sequence[Term]) -> float:
+def total_cost(terms: Sequence[Term]) -> float:
+    """Returns the sum of the terms' robust squares."""
     return float(sum(term.cost() for term in terms))
 
 
