@@ -75,9 +75,8 @@ class MediaPipeDetector:
             _refuse(pose)  # the mesh model would invent a face on the back of a head
         closer = self._seen_closer(image, face)
         mesh = self._find_mesh(image, face, pose, closer)
-        unsteady = None
         if mesh is not None and not is_steady(self._looks, image, face, mesh):
-            mesh, unsteady = None, mesh
+            mesh = None
         if closer is not None and _doubtful(mesh, pose, closer):
             mesh, pose = self._look_again(image, closer, mesh, pose)
             if pose is not None and _seen_from_behind(pose, face):
@@ -86,8 +85,6 @@ class MediaPipeDetector:
             face, pose = None, self._find_pose(image, None, alone=True)
             if pose is not None and not _seen_from_behind(pose, None):
                 mesh = self._find_mesh(image, None, pose, None)
-        if mesh is None and (pose is None or face is None):
-            mesh = unsteady  # better than nobody
         if mesh is None and (pose is None or face is None):
             _refuse(pose)
         if mesh is None:

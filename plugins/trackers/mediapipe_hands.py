@@ -16,6 +16,9 @@ _AGAIN = (2.2, 3.2, 4.5)  # of those that are looked at in four turns where none
 _TURNS = 4
 _LOW = 0.15  # the palm detector's threshold for these; that looks agree says more
 _AGREE = 3  # looks that must show the same hand
+_SIDED = 0.8  # share of them that must agree on whose hand it is
+_CORNER = 0.75  # of a head's picture: size of the corners where hands are looked for
+_WITHIN = 0.6  # of these windows' height: hands at the rim are found nearer to their middle
 _SAME = 0.25  # hands so many sizes apart are one
 _RIM = 1.3  # the picture grown so much holds the wrists whose hands are looked for
 _SURE, _ASTRAY = 0.85, 2.5  # of a hand that ends at no wrist: score; sizes from the wrist
@@ -49,13 +52,14 @@ def find_hands(looks: MediaPipeLooks, image: np.ndarray, pose: FoundPose) -> dic
             ((side, (_, first)),) = found.items()
             found |= _stray(hands, first, _OTHER[side], pose)
     result = {side: hand for side, (_, hand) in found.items()}
-    if hips_far_below(pose.points, image.shape[0]):
+    of_head = hips_far_below(pose.points, image.shape[0])
+    if of_head:
         result = _on_its_side(result)
     for side in wrists:
         if side not in result:
             hand = _steady_hand(looks, image, pose, side, result.get(_OTHER[side]))
             result |= {} if hand is None else {side: hand}
-    return result
+    return _with_hands_below(looks, image, result) if of_head else result
 
 
 def ending_at(pose: FoundPose, hands: dict[str, FoundHand]) -> FoundPose:
@@ -132,15 +136,53 @@ def _steady_hand(
     It counts where it ends at the wrist, or else where the model surely takes it for this side's
     and it is no nearer to the other wrist.
     """
-    hands = [
+    windows = [_hand_window(pose, side, factor) for factor in _AGAIN]
+    agreed = _agreed(_turned_looks(looks, image, windows, [] if other is None else [other]))
+    if agreed is None:
+        return None
+    hand, sided = agreed
+    away = _from_wrist(hand, pose, side)
+    surely = hand.is_left == (side == "left") and _is_sure(hand, sided) and away < _ASTRAY
+    surely = surely and (other is not None or away < _from_wrist(hand, pose, _OTHER[side]))
+    return _scored_as(hand, side) if away < _ENDS_AGAIN or surely else None
+
+
+def _with_hands_below(
+    looks: MediaPipeLooks, image: np.ndarray, hands: dict[str, FoundHand]
+) -> dict[str, FoundHand]:
+    """Looks for hands in the lower corners of a head's picture, wherever the pose has wrists."""
+    height, width = image.shape[:2]
+    size = _CORNER * min(height, width)
+    top = height - _WITHIN * size
+    corners = [Window(left, top, size, size) for left in (0.0, width - size)]
+    found = dict(hands)
+    if len(found) == 2:
+        return found
+    seen = _turned_looks(looks, image, [*corners, Window.whole(image)], list(found.values()))
+    while (agreed := _agreed(seen)) is not None:
+        hand, sided = agreed
+        side = "left" if hand.is_left else "right"
+        if side not in found and _is_sure(hand, sided):
+            found[side] = hand
+        seen = [other for other in seen if _distance(other, hand) > 0.5]
+    return found
+
+
+def _turned_looks(
+    looks: MediaPipeLooks, image: np.ndarray, windows: list[Window], known: list[FoundHand]
+) -> list[FoundHand]:
+    """All hands in windows looked at in four turns, but for the known ones."""
+    return [
         hand
-        for factor in _AGAIN
+        for window in windows
         for turns in range(_TURNS)
-        for hand in looks.hands(
-            image, _hand_window(pose, side, factor), turns=turns, confidence=_LOW
-        )
-        if other is None or _distance(hand, other) > 0.5
+        for hand in looks.hands(image, window, turns=turns, confidence=_LOW)
+        if all(_distance(hand, other) > 0.5 for other in known)
     ]
+
+
+def _agreed(hands: list[FoundHand]) -> tuple[FoundHand, float] | None:
+    """The hand that most looks show alike, and how far they agree on its side: 0.5 to 1."""
     if len(hands) < _AGREE:
         return None
     near = np.array([[_distance(one, two) < _SAME for two in hands] for one in hands])
@@ -148,17 +190,18 @@ def _steady_hand(
     alike = [hand for hand, is_near in zip(hands, near[chosen]) if is_near]
     if len(alike) < _AGREE:
         return None
-    sided = float(np.mean([hand.is_left == (side == "left") for hand in alike]))
+    left = float(np.mean([hand.is_left for hand in alike]))
     hand = dataclasses.replace(
         hands[chosen],
         points=np.median([hand.points for hand in alike], 0),
-        is_left=(side == "left") == (sided >= 0.5),
+        is_left=left >= 0.5,
         score=float(np.mean([hand.score for hand in alike])),
     )
-    away = _from_wrist(hand, pose, side)
-    surely = sided > 0.8 and hand.score > _SURE and away < _ASTRAY
-    surely = surely and (other is not None or away < _from_wrist(hand, pose, _OTHER[side]))
-    return _scored_as(hand, side) if away < _ENDS_AGAIN or surely else None
+    return hand, max(left, 1.0 - left)
+
+
+def _is_sure(hand: FoundHand, sided: float) -> bool:
+    return sided > _SIDED and hand.score > _SURE
 
 
 def _scored_as(hand: FoundHand, side: str) -> FoundHand:

@@ -18,6 +18,7 @@ from presence.tracking.solver import minimize, total_cost
 
 _FAR = 0.12  # m from the landmarks of a hand, on average, at which the arm is elsewhere
 _KEPT = 3  # arm poses that are solved from
+_BETTER = 0.8  # share of the cost without them below which one of them counts
 # Of the left arm in the trunk's axes; the right one's have the other sign along the first.
 _UPPER = (
     (0, -1, 0),
@@ -52,15 +53,17 @@ def reach(objective: FitObjective, state: FitState, side: str) -> FitState:
     shoulder, elbow, wrist = (
         JOINT_NAMES.index(f"{side}_{n}") for n in ("shoulder", "elbow", "wrist")
     )
-    starts = [state]
+    starts = []
     for pose in _arm_poses(side):
         rotations = state.rotations.clone()
         rotations[[shoulder, elbow]] = pose.to(rotations)
         starts.append(dataclasses.replace(state, rotations=rotations))
     starts.sort(key=lambda start: total_cost(objective(start, None)))
     active = Active((shoulder, elbow, wrist), translation=False)
-    ends = [minimize(objective, start, active, iterations=15) for start in starts[:_KEPT]]
-    return min(ends, key=lambda end: total_cost(objective(end, None)))
+    ends = [minimize(objective, start, active, iterations=15) for start in (state, *starts[:_KEPT])]
+    costs = [total_cost(objective(end, None)) for end in ends]
+    best = min(range(len(ends)), key=costs.__getitem__)
+    return ends[best] if costs[best] < _BETTER * costs[0] else state
 
 
 @functools.cache
