@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 
 import torch
@@ -14,13 +15,17 @@ from presence.bodies.flame import NUM_SHAPE, Flame
 from presence.bodies.skinning import forward_kinematics, posed_from_rest, skin
 from presence.errors import AssetError
 from presence.geometry import axis_angle_to_matrix, matrix_to_axis_angle
+from presence.motion.curves import smoothstep
 from presence.structures import PartModel
 from presence.tracking.refinement.losses import geman_mcclure, project
 from presence.tracking.refinement.posing import FrameStates, Variables
+from presence.tracking.refinement.rim import rim_distances
 from presence.tracking.refinement.stages import FACE_JOINTS
 
 _NECK_AND_HEAD = (12, 15)
 _MOVED = (*_NECK_AND_HEAD, *FACE_JOINTS)
+RIM = 0.03
+"""Metres over which FLAME's head fades into the body's at the neck."""
 _RIDGE = 1e-6  # m^2: an expression coefficient of 1 counts like one vertex that is 1 mm off
 OtherCost = Callable[[Variables], Tensor | float]
 """Terms beside the dense one, of the same variables: [T] or their sum."""
@@ -91,20 +96,42 @@ class FlameHead:
         head = self.flame.rest(shape.expand(len(expression), -1), expression)
         return body.index_copy(1, self.ids, head @ affine[:, :3].T + affine[:, 3])
 
-    def body_expression(self, betas: Tensor, shape: Tensor, expression: Tensor) -> Tensor:
+    @functools.cached_property
+    def fade(self) -> Tensor:
+        """How much of FLAME's head is taken at each of its vertices, [V] in 0..1.
+
+        0 on the rim, where the head's vertices have neighbours that are not the head's, and 1 from
+        `RIM` of the mesh's edges away from it; smooth in between, so that the neck does not tear.
+        """
+        return smoothstep(rim_distances(self.body, self.ids) / RIM).to(self.ids.device)
+
+    def offsets(self, betas: Tensor, shape: Tensor, affine: Tensor) -> Tensor:
+        """Returns what turns the body's rest mesh into one with FLAME's neutral head, [V 3] m.
+
+        Args:
+            betas: [S] the body's shape.
+            shape: FLAME's.
+            affine: [3 4] that brings FLAME's head to the body's.
+        """
+        own = self.body.rest_vertices(betas, betas.new_zeros(self.body.num_expression))
+        head = self.flame.rest(shape, shape.new_zeros(0)) @ affine[:, :3].T + affine[:, 3]
+        moved = self.fade[:, None] * (head - own[self.ids])
+        return torch.zeros_like(own).index_copy(0, self.ids, moved)
+
+    def body_expression(self, shape: Tensor, expression: Tensor, affine: Tensor) -> Tensor:
         """Returns the body's own expressions [T E] that move its head as FLAME's do.
 
         The rest of the pipeline poses the body by its own coefficients, and these carry over to
         it what FLAME's expressions do. Least squares over the head's vertices at rest.
 
         Args:
-            betas: [S] the body's shape.
             shape: FLAME's.
             expression: [T E'] FLAME's.
+            affine: [3 4] that brings FLAME's head to the body's.
         """
         neutral = self.flame.rest(shape, expression.new_zeros(0))
         head = self.flame.rest(shape.expand(len(expression), -1), expression)
-        moved = (head - neutral) @ self.affine(betas, shape)[:, :3].T  # [T V 3]
+        moved = (head - neutral) @ affine[:, :3].T  # [T V 3]
         own = self.body.exprdirs.unflatten(-1, (-1, 3))[:, self.ids].flatten(1).double()  # [E V*3]
         gram = own @ own.T + _RIDGE * torch.eye(len(own), dtype=own.dtype, device=own.device)
         right = own @ moved.flatten(1).double().T

@@ -146,9 +146,13 @@ class Refiner:
         stage = dataclasses.replace(stage, sets={"pose": 1.0}, expression=False)
         others = _StageCost(self, stage, start, seen, focal)
         size = (seen.width, seen.height)
+        affine = head.affine(start.betas, track.shape)  # the stage's own: the shape may change
         found, fitted = refine_flame_head(head, start, track, focal, size, others=others, held=held)
-        mimic = head.body_expression(found.betas, fitted.shape, fitted.expression)
-        return carried_over(start, found, mimic, fitted.valid)
+        mimic = head.body_expression(fitted.shape, fitted.expression, affine)
+        offsets = head.offsets(found.betas, fitted.shape, affine)
+        return dataclasses.replace(
+            carried_over(start, found, mimic, fitted.valid), offsets=offsets
+        )
 
     def _run(self, stage: Stage, start: FrameStates, cost: _StageCost, held: int) -> FrameStates:
         shaped = range(len(start.betas)) if stage.betas else ()
