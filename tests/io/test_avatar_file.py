@@ -93,7 +93,7 @@ def rewritten(path, *, drop=(), change=None, **header):
 @pytest.mark.parametrize(
     ("how", "says"),
     [
-        (dict(format_version=2), "format version 2"),
+        (dict(format_version=3), "format version 3"),
         (dict(format_version="x"), "format version x"),
         (dict(format="other"), "not an avatar file"),
         (dict(body=None), "lacks `body`"),

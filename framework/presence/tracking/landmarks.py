@@ -178,10 +178,17 @@ def _surface_rig(body: Body, marks: LandmarkSet) -> PointRig:
     def blend(name: str) -> Tensor:
         parts = [getattr(rig, name) for rig in rigs]
         shape = (-1, *[1] * (parts[0].ndim - 1))
-        return sum(part * marks.barycentrics[:, k].reshape(shape) for k, part in enumerate(parts))
+        weighted = [p * marks.barycentrics[:, k].reshape(shape) for k, p in enumerate(parts)]
+        return weighted[0] + weighted[1] + weighted[2]
 
-    blended = (blend(name) for name in ("template", "shapedirs", "exprdirs", "weights"))
-    return PointRig(*blended, corners, marks.barycentrics)
+    return PointRig(
+        blend("template"),
+        blend("shapedirs"),
+        blend("exprdirs"),
+        blend("weights"),
+        corners,
+        marks.barycentrics,
+    )
 
 
 def _joint_rig(body: Body, marks: LandmarkSet) -> PointRig:

@@ -150,9 +150,7 @@ class Refiner:
         found, fitted = refine_flame_head(head, start, track, focal, size, others=others, held=held)
         mimic = head.body_expression(fitted.shape, fitted.expression, affine)
         offsets = head.offsets(found.betas, fitted.shape, affine)
-        return dataclasses.replace(
-            carried_over(start, found, mimic, fitted.valid), offsets=offsets
-        )
+        return dataclasses.replace(carried_over(start, found, mimic, fitted.valid), offsets=offsets)
 
     def _run(self, stage: Stage, start: FrameStates, cost: _StageCost, held: int) -> FrameStates:
         shaped = range(len(start.betas)) if stage.betas else ()

@@ -14,6 +14,7 @@ from presence.tracking.fusing.dense_models import DenseModels
 from presence.tracking.refinement.dense import DenseTarget
 from presence.tracking.refinement.flame_head import FlameHead, FlameTrack, refine_flame_head
 from presence.tracking.refinement.posing import FrameStates
+from presence.tracking.video.shape import VideoShape
 
 Found = Mapping[str, PartModel]
 """Part to what its own estimator found in one frame, px of the working copy."""
@@ -41,13 +42,13 @@ class PartModels:
         """Returns the shape [S] of FLAME's mean head, None without FLAME."""
         return None if self.models.flame is None else torch.zeros(NUM_SHAPE)
 
-    def head_shape(
+    def shape(
         self, states: FrameStates, found: Sequence[Found], focal: float, size: tuple[int, int]
-    ) -> Tensor | None:
-        """Returns FLAME's shape [S] of the person, one for all frames; None without FLAME.
+    ) -> VideoShape:
+        """Returns the person's shape, one for all frames: the states', and FLAME's if there is one.
 
         Where FLAME was tracked in none of the frames, others of the video may still show it: the
-        mean head does for a shape.
+        mean head does for a shape, and the head that is delivered is the body's own.
 
         Args:
             states: [T] refined, on any device.
@@ -55,12 +56,15 @@ class PartModels:
             focal: px.
             size: width and height, px.
         """
+        betas = states.betas.cpu()
         flame, _ = self.models.head(self.body, found, 1.0)
         if flame is None:
-            return self.mean_head()
+            return VideoShape(betas, self.mean_head())
         device = states.rotations.device
         head, track = flame[0].to(device), flame[1].to(device)
-        return refine_flame_head(head, states, track, focal, size)[1].shape.cpu()
+        shape = refine_flame_head(head, states, track, focal, size)[1].shape.cpu()
+        affine = flame[0].affine(betas, shape)  # as the chunks will have it
+        return VideoShape(betas, shape, flame[0].offsets(betas, shape, affine))
 
     def of_chunk(
         self, found: Mapping[int, Found], count: int, shape: Tensor | None
@@ -70,7 +74,7 @@ class PartModels:
         Args:
             found: frame of the chunk to what was found in it; the others weigh nothing.
             count: T, frames of the chunk.
-            shape: of `head_shape`.
+            shape: [S] FLAME's of the person.
         """
         frames = [found.get(number, {}) for number in range(count)]
         flame, _ = self.models.head(self.body, frames, 1.0, shape)
