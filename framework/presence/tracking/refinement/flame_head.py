@@ -59,6 +59,28 @@ def fit_affine(source: Tensor, target: Tensor) -> Tensor:
     return torch.linalg.lstsq(extended, target.double()).solution.T.to(source)
 
 
+def fit_similarity(source: Tensor, target: Tensor) -> Tensor:
+    """Returns the size and shift [3 4] that bring points [N 3] nearest to target [N 3]; no turn.
+
+    Example:
+        >>> points = torch.rand(9, 3)
+        >>> torch.allclose(fit_similarity(points, 2 * points + 1), torch.tensor(
+        ...     [[2., 0, 0, 1], [0, 2, 0, 1], [0, 0, 2, 1]]), atol=1e-4)
+        True
+    """
+    first, second = source.double(), target.double()
+    middles = first.mean(0), second.mean(0)
+    centred = first - middles[0]
+    size = (centred * (second - middles[1])).sum() / centred.square().sum()
+    turn = size * torch.eye(3, dtype=size.dtype, device=size.device)
+    return torch.cat([turn, (middles[1] - size * middles[0])[:, None]], -1).to(source)
+
+
+def transformed(affine: Tensor, points: Tensor) -> Tensor:
+    """Returns points [... 3] mapped by an affine map [3 4]."""
+    return points @ affine[:, :3].T + affine[:, 3]
+
+
 class FlameHead:
     """A body whose head vertices are FLAME's, brought to the body's canonical head.
 
@@ -83,18 +105,39 @@ class FlameHead:
         body, flame = copy.deepcopy(self.body).to(device), copy.deepcopy(self.flame).to(device)
         return FlameHead(body, flame, self.ids.to(device))
 
-    def affine(self, betas: Tensor, shape: Tensor) -> Tensor:
-        """Returns the map [3 4] from FLAME's neutral head to the body's canonical one."""
+    @functools.cached_property
+    def between_means(self) -> Tensor:
+        """The affine map [3 4] that brings FLAME's mean head to the mean body's."""
+        return fit_affine(self.flame.v_template, self.body.v_template[self.ids])
+
+    def canonical(self, shape: Tensor) -> Tensor:
+        """Returns FLAME's neutral head of a shape, brought to the mean body, [V 3] m."""
+        return transformed(self.between_means, self.flame.rest(shape, shape.new_zeros(0)))
+
+    def own(self, betas: Tensor) -> Tensor:
+        """Returns the body's own neutral head in the rest pose, [V 3] m."""
         nothing = betas.new_zeros(self.body.num_expression)
-        canonical = self.body.rest_vertices(betas, nothing)[self.ids]
-        return fit_affine(self.flame.rest(shape, shape.new_zeros(0)), canonical)
+        return self.body.rest_vertices(betas, nothing)[self.ids]
+
+    def affine(self, betas: Tensor, shape: Tensor) -> Tensor:
+        """Returns the map [3 4] from FLAME's neutral head to the body's canonical one.
+
+        Affine between the two models' mean heads, and beyond that only a size and a place for
+        this person: an affine map of their own would press FLAME's head into the proportions of
+        the body's, and leave of its form what is not affine.
+        """
+        fitted = fit_similarity(self.canonical(shape), self.own(betas))
+        means = self.between_means
+        return torch.cat(
+            [fitted[:, :3] @ means[:, :3], transformed(fitted, means[:, 3])[:, None]], -1
+        )
 
     def rest(self, betas: Tensor, shape: Tensor, expression: Tensor, affine: Tensor) -> Tensor:
         """Returns the body's rest mesh [T V 3] with FLAME's head; expression [T E]."""
         nothing = betas.new_zeros(self.body.num_expression)
         body = self.body.rest_vertices(betas, nothing).expand(len(expression), -1, -1)
         head = self.flame.rest(shape.expand(len(expression), -1), expression)
-        return body.index_copy(1, self.ids, head @ affine[:, :3].T + affine[:, 3])
+        return body.index_copy(1, self.ids, transformed(affine, head))
 
     @functools.cached_property
     def fade(self) -> Tensor:
@@ -113,10 +156,9 @@ class FlameHead:
             shape: FLAME's.
             affine: [3 4] that brings FLAME's head to the body's.
         """
-        own = self.body.rest_vertices(betas, betas.new_zeros(self.body.num_expression))
-        head = self.flame.rest(shape, shape.new_zeros(0)) @ affine[:, :3].T + affine[:, 3]
-        moved = self.fade[:, None] * (head - own[self.ids])
-        return torch.zeros_like(own).index_copy(0, self.ids, moved)
+        head = transformed(affine, self.flame.rest(shape, shape.new_zeros(0)))
+        moved = self.fade[:, None] * (head - self.own(betas))
+        return moved.new_zeros(self.body.num_vertices, 3).index_copy(0, self.ids, moved)
 
     def body_expression(self, shape: Tensor, expression: Tensor, affine: Tensor) -> Tensor:
         """Returns the body's own expressions [T E] that move its head as FLAME's do.
@@ -142,7 +184,7 @@ class FlameHead:
     ) -> Tensor:
         """Returns the replaced head as the body poses it, [T V 3] in the fit's axes."""
         head = self.flame.rest(shape.expand(len(expression), -1), expression)
-        rest = head @ affine[:, :3].T + affine[:, 3]
+        rest = transformed(affine, head)
         joints = self.body.rest_joints(states.betas, states.expression)
         world, placed = forward_kinematics(states.rotations, joints, PARENTS)
         transforms = posed_from_rest(world, placed, joints)

@@ -18,6 +18,8 @@ from presence.tracking.video.shape import VideoShape
 
 Found = Mapping[str, PartModel]
 """Part to what its own estimator found in one frame, px of the working copy."""
+Heads = tuple[FlameHead, FlameTrack]
+"""The body with FLAME's head, and what FLAME tracking found of some frames."""
 
 
 class PartModels:
@@ -42,8 +44,16 @@ class PartModels:
         """Returns the shape [S] of FLAME's mean head, None without FLAME."""
         return None if self.models.flame is None else torch.zeros(NUM_SHAPE)
 
+    def heads(self, found: Sequence[Found]) -> Heads | None:
+        """Returns FLAME's head and its track of T frames; None where it was found in none.
+
+        Args:
+            found: [T] of the frames.
+        """
+        return self.models.head(self.body, found, 1.0)[0]
+
     def shape(
-        self, states: FrameStates, found: Sequence[Found], focal: float, size: tuple[int, int]
+        self, states: FrameStates, heads: Heads | None, focal: float, size: tuple[int, int]
     ) -> VideoShape:
         """Returns the person's shape, one for all frames: the states', and FLAME's if there is one.
 
@@ -52,23 +62,22 @@ class PartModels:
 
         Args:
             states: [T] refined, on any device.
-            found: [T] of the same frames.
+            heads: of the same frames.
             focal: px.
             size: width and height, px.
         """
         betas = states.betas.cpu()
-        flame, _ = self.models.head(self.body, found, 1.0)
-        if flame is None:
+        if heads is None:
             return VideoShape(betas, self.mean_head())
-        device = states.rotations.device
-        head, track = flame[0].to(device), flame[1].to(device)
-        shape = refine_flame_head(head, states, track, focal, size)[1].shape.cpu()
-        affine = flame[0].affine(betas, shape)  # as the chunks will have it
-        return VideoShape(betas, shape, flame[0].offsets(betas, shape, affine))
+        (head, track), device = heads, states.rotations.device
+        _, found = refine_flame_head(head.to(device), states, track.to(device), focal, size)
+        shape = found.shape.cpu()
+        affine = head.affine(betas, shape)  # as the chunks will have it
+        return VideoShape(betas, shape, head.offsets(betas, shape, affine))
 
     def of_chunk(
         self, found: Mapping[int, Found], count: int, shape: Tensor | None
-    ) -> tuple[tuple[FlameHead, FlameTrack] | None, list[DenseTarget]]:
+    ) -> tuple[Heads | None, list[DenseTarget]]:
         """Returns FLAME's head and the hands' dense targets of a chunk, as the stages take them.
 
         Args:

@@ -15,6 +15,7 @@ from torch import Tensor
 from presence.io.video import progress
 from presence.structures import BodyParams, Camera, cat, focal_from_fov
 from presence.tracking.refinement.evidence import gather
+from presence.tracking.refinement.head_tie import HeadTie
 from presence.tracking.refinement.posing import FrameStates, fit_camera, seen_by_camera
 from presence.tracking.refinement.refiner import RefineOptions, Refiner
 from presence.tracking.relaxed import relaxed_pose
@@ -156,8 +157,10 @@ class VideoTracker:
         height, width = self._seen_size(source)
         evidence = gather([k.detection for k in looks], [k.mask for k in looks], width, height)
         focal = self._focal(source)
-        states = self.shaper(start, evidence, focal, betas=True)
-        return self.parts.shape(states, models, focal, (width, height))
+        heads = self.parts.heads(models)
+        tie = None if heads is None else HeadTie(heads[0], heads[1].shape)
+        states = self.shaper(start, evidence, focal, betas=True, tie=tie)
+        return self.parts.shape(states, heads, focal, (width, height))
 
     def _chunks(
         self,
