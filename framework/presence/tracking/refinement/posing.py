@@ -107,6 +107,24 @@ def seen_by_camera(body: Body, tracking: Tracking) -> BodyParams:
     return params.replace(pose=torch.cat([root[None], params.pose[1:]]), translation=place - pelvis)
 
 
+def reshaped(body: Body, states: FrameStates, betas: Tensor) -> FrameStates:
+    """Returns the same people in another shape, where they look as large as before.
+
+    What a shape adds to the size of the skeleton, the pelvis' distance from the camera makes up
+    for: a picture does not tell the two apart.
+
+    Args:
+        body: the model.
+        states: of T frames.
+        betas: [S] the new shape.
+    """
+    nothing = betas.new_zeros(body.num_expression)
+    joints = torch.stack([body.rest_joints(b, nothing) for b in (states.betas, betas)])
+    before, after = (joints - joints.mean(1, keepdim=True)).square().sum((1, 2)).sqrt()
+    place = (after / before) * (states.translation + joints[0, 0]) - joints[1, 0]
+    return dataclasses.replace(states, betas=betas, translation=place)
+
+
 def turned(states: FrameStates, degrees: float) -> FrameStates:
     """Returns the same people turned about the vertical through the pelvis, where they stand.
 

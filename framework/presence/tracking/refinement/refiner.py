@@ -24,7 +24,7 @@ from presence.tracking.refinement.flame_head import (
     refine_flame_head,
 )
 from presence.tracking.refinement.head_tie import HeadTie
-from presence.tracking.refinement.posing import BatchRig, FrameStates, Variables
+from presence.tracking.refinement.posing import BatchRig, FrameStates, Variables, reshaped
 from presence.tracking.refinement.stages import Stage, View, stages_for
 from presence.tracking.relaxed import JOINT, joint_limits, pose_sigma, relaxed_pose
 from presence.tracking.terms import left_jacobian_inverse
@@ -126,8 +126,10 @@ class Refiner:
         """
         states = start.to(self.device)
         if tie is not None and betas:
+            # The body stays on the CPU, and so does what is done once.
+            begin = start.to("cpu")
+            states = reshaped(self.body, begin, tie.nearest(begin.betas)).to(self.device)
             tie = tie.to(self.device)
-            states = dataclasses.replace(states, betas=tie.nearest(states.betas))
         seen = evidence.to(self.device)
         for stage in stages_for(view):
             moves = stage.betas or (betas and stage.name == "body")
