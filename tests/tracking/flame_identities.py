@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from flame_people import HEAD, SIDE, Scene
+from flame_people import HEAD, SIDE, Scene, flame_arrays
 
+from presence.bodies.flame import Flame
 from presence.geometry import axis_angle_to_matrix, matrix_to_axis_angle
 from presence.structures import BodyParams, Camera, Estimate, PartEstimate, PartModel
 from presence.tracking.fusing.chains import chained
@@ -29,11 +30,12 @@ class Identities:
         betas = torch.randn(200, body.num_betas, generator=generator)
         heads = torch.stack([centred(self.head(b)) for b in betas])
         self.mean = centred(body.v_template[ids])
-        _, _, basis = torch.linalg.svd((heads - self.mean).flatten(1), full_matrices=False)
+        _, spread, basis = torch.linalg.svd((heads - self.mean).flatten(1), full_matrices=False)
         wider = self.mean * torch.tensor([1.0, 0.0, 0.0])
         rows = torch.cat([basis[: KNOWN - 1], wider.flatten()[None]])
         self.basis = torch.linalg.qr(rows.T)[0].T  # [KNOWN V*3], orthonormal
-        self.scale = 0.3 * torch.ones(KNOWN)  # m over all vertices for a coefficient of 1
+        # Metres over all vertices for a coefficient of 1: so much do these people differ.
+        self.scale = torch.cat([spread[: KNOWN - 1] / len(betas) ** 0.5, torch.tensor([0.1])])
 
     def head(self, betas):
         """The head [V 3] that betas make."""
@@ -50,17 +52,19 @@ class Identities:
         directions = np.zeros((self.count, 3, 400))
         moved = SIZE * (self.scale[:, None] * self.basis).unflatten(-1, (-1, 3))
         directions[:, :, :KNOWN] = moved.permute(1, 2, 0).numpy()
-        weights = np.zeros((self.count, 5))
-        weights[:, 1] = 1.0
-        return {
-            "v_template": (SIZE * self.body.v_template[self.ids] + SHIFT).double().numpy(),
-            "f": np.zeros((1, 3), np.int64),
-            "shapedirs": directions,
-            "posedirs": np.zeros((self.count, 3, 36)),
-            "J_regressor": np.full((5, self.count), 1 / self.count),
-            "weights": weights,
-            "kintree_table": np.array([[-1, 0, 1, 1, 1], [0, 1, 2, 3, 4]]),
-        }
+        return flame_arrays(SIZE * self.body.v_template[self.ids] + SHIFT, directions)
+
+    def model(self):
+        """The FLAME itself."""
+        arrays = {name: torch.from_numpy(value).float() for name, value in self.arrays().items()}
+        return Flame(
+            arrays["v_template"],
+            arrays["f"],
+            arrays["shapedirs"],
+            arrays["posedirs"],
+            arrays["J_regressor"],
+            arrays["weights"],
+        )
 
 
 class Someone(Scene):
