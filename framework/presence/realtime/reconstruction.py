@@ -85,10 +85,10 @@ class ReconstructionSession:
     @torch.no_grad()
     def __call__(self, portrait: Portrait, body: BodyParams, camera: Camera) -> Avatar:
         """Builds an avatar; it is overwritten by the next call, so clone what should stay."""
-        body = body.with_offsets(self.model.body.topology.num_vertices)
+        filled = body.with_offsets(self.model.body.topology.num_vertices)
         for own, given in (
             (self.portrait, portrait),
-            (self.body, body),
+            (self.body, filled),
             (self.camera, camera),
         ):
             values = given.tensors()
@@ -98,6 +98,8 @@ class ReconstructionSession:
         if posed is not None:
             seen = self.portrait, posed, self.camera
             avatar = self._feedback(avatar, *seen, self.model.renderer)
+        if body.offsets is None:
+            avatar = avatar.replace(body=avatar.body.replace(offsets=None))
         return avatar[0] if self._single else avatar
 
     @contextlib.contextmanager
