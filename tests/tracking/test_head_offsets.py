@@ -237,17 +237,20 @@ class Untied(HeadTie):
         return betas
 
 
-def test_with_the_tie_a_person_is_recovered_better(
+def test_with_the_tie_people_are_recovered_better(
     identified, licensed, seen, identities, monkeypatch
 ):
-    someone = Someone(licensed, seen, identities, some_betas(licensed, 1))
-    truth = licensed(someone.params.at_rest()).vertices
-    tied = tracked(someone)
-    monkeypatch.setattr(start_refining, "HeadTie", Untied)
-    free = tracked(someone)
-    found = [licensed(t.body.at_rest()).vertices for t in (tied, free)]
-    heads = [form_error(v[identities.ids], truth[identities.ids]) for v in found]
-    people = [form_error(v, truth) for v in found]
-    assert heads[0] < 0.7 * heads[1] and people[0] < 0.7 * people[1]
-    betas = [float((t.body.betas - someone.params.betas).norm()) for t in (tied, free)]
-    assert betas[0] < betas[1]
+    rows = []
+    for seed in (0, 1):
+        someone = Someone(licensed, seen, identities, some_betas(licensed, seed))
+        truth = licensed(someone.params.at_rest()).vertices
+        for tie in (HeadTie, Untied):
+            monkeypatch.setattr(start_refining, "HeadTie", tie)
+            body = tracked(someone).body
+            found, ids = licensed(body.at_rest()).vertices, identities.ids
+            betas = float((body.betas - someone.params.betas).norm())
+            heads = form_error(found[ids], truth[ids])
+            rows.append([heads, form_error(found, truth), betas])
+    tied, free = torch.tensor(rows).unflatten(0, (2, 2)).mean(0)
+    print("head and person, mm, and betas: tied", tied.tolist(), "free", free.tolist())
+    assert tied[0] < 0.7 * free[0] and tied[1] < 0.7 * free[1] and tied[2] < free[2]

@@ -133,6 +133,8 @@ def test_the_head_follows_flame_between_keyframes_too(home, known, track, scene,
     (home / "body_models" / "flame" / "FLAME_NEUTRAL.npz").unlink()
     alone, given, _ = track("without.npz")
     assert given == [(None, []), (None, [])]
+    with np.load(path) as one, np.load(alone) as other:
+        assert set(one.files) - set(other.files) == {"offsets"}
     rows = [scene.body.expression_names.index(name) for name in SMILE]
     truth = torch.tensor([0.8, 0.5])
     found, other = (load_motion(file).body.expression[:, rows] for file in (path, alone))
@@ -238,6 +240,8 @@ def test_hands_follow_mano_where_it_was_found(body, landmarks, seen, clip, hand,
 
 def test_no_frame_of_the_shapes_pass_with_flame_leaves_the_mean_head(home, known, track):
     known.failing = set(range(COUNT)) - {6}
-    _, given, _ = track("t.npz")
+    path, given, _ = track("t.npz")
     assert [flame is not None for flame, _ in given] == [True, True]
     assert all(not flame[1].shape.any() for flame, _ in given)
+    with np.load(path) as file:  # nobody knows the person's head: the body's own is delivered
+        assert "offsets" not in file
