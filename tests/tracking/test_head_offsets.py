@@ -135,6 +135,30 @@ def test_the_tie_is_the_distance_of_the_heads(licensed, head, identities):
         assert total(nearest) <= total(nearest + 0.01 * some_betas(licensed, 10 + seed)) + 1e-4
 
 
+def sized(head, truth):
+    """A head as large as the true one: what is left to differ is its form."""
+    head, truth = centred(head), centred(truth)
+    return head * (head * truth).sum() / head.square().sum()
+
+
+def test_an_affine_map_of_each_person_would_lose_flames_form(licensed, head, identities):
+    rows = []
+    for seed in range(4):
+        truth = identities.head(some_betas(licensed, seed))
+        shape, mean = identities.coefficients(truth), torch.zeros(licensed.num_betas)
+        flame = head.flame.rest(shape, torch.zeros(0))
+        for betas in (mean, HeadTie(head, shape).nearest(mean)):
+            own = identities.head(betas)
+            maps = fit_affine(flame, own), head.affine(betas, shape)
+            heads = own, *(flame @ m[:, :3].T + m[:, 3] for m in maps)
+            rows.append([form_error(sized(h, truth), truth) for h in heads])
+    errors = torch.tensor(rows).unflatten(0, (4, 2)).mean(0)
+    print("form: own, by an affine map, as delivered, mm; betas free, tied", errors.tolist())
+    (own, affine, delivered), tied = errors
+    assert delivered < 0.1 * affine and affine < own
+    assert tied[0] < 0.5 * own and tied[2] < tied[1] < 0.5 * affine
+
+
 def test_betas_tied_to_flame_make_its_head(licensed, head, identities):
     errors, sizes = [], []
     for seed in range(4):
