@@ -14,7 +14,8 @@ from presence.structures import Tracking
 from presence.tracking.files import load_tracking, save_tracking
 from presence.tracking.fusing import start_refining
 from presence.tracking.refinement import FrameStates, RefineOptions, Refiner, gather, refiner
-from presence.tracking.refinement.flame_head import FlameHead, FlameTrack, fit_affine
+from presence.tracking.refinement.alignment import fit_affine
+from presence.tracking.refinement.flame_head import FlameHead, FlameTrack
 from presence.tracking.refinement.head_tie import HeadTie
 from presence.tracking.refinement.posing import reshaped, seen_by_camera
 from presence.tracking.refinement.rim import rim_distances

@@ -14,16 +14,16 @@ from presence.bodies import PARENTS, Body
 from presence.bodies.flame import NUM_SHAPE, Flame
 from presence.bodies.skinning import forward_kinematics, posed_from_rest, skin
 from presence.errors import AssetError
-from presence.geometry import axis_angle_to_matrix, matrix_to_axis_angle
 from presence.motion.curves import smoothstep
 from presence.structures import PartModel
+from presence.tracking.refinement.alignment import fit_affine, fit_similarity, transformed
 from presence.tracking.refinement.losses import geman_mcclure, project
 from presence.tracking.refinement.posing import FrameStates, Variables
 from presence.tracking.refinement.rim import rim_distances
 from presence.tracking.refinement.stages import FACE_JOINTS
 
-_NECK_AND_HEAD = (12, 15)
-_MOVED = (*_NECK_AND_HEAD, *FACE_JOINTS)
+MOVED = (12, 15, *FACE_JOINTS)
+"""The joints that turn in FLAME's stage: neck, head, jaw and eyes."""
 RIM = 0.03
 """Metres over which FLAME's head fades into the body's at the neck."""
 _RIDGE = 1e-6  # m^2: an expression coefficient of 1 counts like one vertex that is 1 mm off
@@ -44,41 +44,6 @@ def head_pixels(flame: Flame, head: PartModel) -> Tensor:
     root = flame.joint_regressor[0] @ flame.rest(head.shape, head.expression)
     cam = head.place(points, root)
     return (cam @ head.K.mT)[..., :2] / cam[..., 2:].clamp_min(1e-3)
-
-
-def fit_affine(source: Tensor, target: Tensor) -> Tensor:
-    """Returns the affine map [3 4] that brings points [N 3] nearest to target [N 3].
-
-    Example:
-        >>> points = torch.rand(9, 3)
-        >>> torch.allclose(fit_affine(points, 2 * points + 1), torch.tensor(
-        ...     [[2., 0, 0, 1], [0, 2, 0, 1], [0, 0, 2, 1]]), atol=1e-4)
-        True
-    """
-    extended = torch.cat([source, torch.ones_like(source[:, :1])], -1).double()
-    return torch.linalg.lstsq(extended, target.double()).solution.T.to(source)
-
-
-def fit_similarity(source: Tensor, target: Tensor) -> Tensor:
-    """Returns the size and shift [3 4] that bring points [N 3] nearest to target [N 3]; no turn.
-
-    Example:
-        >>> points = torch.rand(9, 3)
-        >>> torch.allclose(fit_similarity(points, 2 * points + 1), torch.tensor(
-        ...     [[2., 0, 0, 1], [0, 2, 0, 1], [0, 0, 2, 1]]), atol=1e-4)
-        True
-    """
-    first, second = source.double(), target.double()
-    middles = first.mean(0), second.mean(0)
-    centred = first - middles[0]
-    size = (centred * (second - middles[1])).sum() / centred.square().sum()
-    turn = size * torch.eye(3, dtype=size.dtype, device=size.device)
-    return torch.cat([turn, (middles[1] - size * middles[0])[:, None]], -1).to(source)
-
-
-def transformed(affine: Tensor, points: Tensor) -> Tensor:
-    """Returns points [... 3] mapped by an affine map [3 4]."""
-    return points @ affine[:, :3].T + affine[:, 3]
 
 
 class FlameHead:
@@ -285,7 +250,7 @@ def refine_flame_head(
     """
     centre = states.translation.new_tensor([size[0] / 2, size[1] / 2])
     affine = head.affine(states.betas, track.shape)
-    variables = Variables(states, _MOVED, translation=True)
+    variables = Variables(states, MOVED, translation=True)
     grown = torch.zeros_like(track.shape, requires_grad=True)
     mimic = torch.zeros_like(track.expression, requires_grad=True)
     moved = [mimic] if track.known else [grown, mimic]
@@ -318,58 +283,3 @@ def refine_flame_head(
             track, shape=track.shape + grown, expression=track.expression + mimic
         )
         return variables.states(), found
-
-
-def carried_over(
-    before: FrameStates, found: FrameStates, expression: Tensor, valid: Tensor
-) -> FrameStates:
-    """Gives frames between those with FLAME what it changed there.
-
-    A video's FLAME is estimated in some frames. What it changes of the head's pose and place, of
-    jaw, eyes and expression would come and go with them; in between, the change is interpolated,
-    on top of what the face points show.
-
-    Args:
-        before: T frames before FLAME's stage.
-        found: the same after it.
-        expression: [T E] FLAME's in the body's own coefficients.
-        valid: [T] 1 in frames with FLAME. Before the first and after the last, `found` stays.
-    """
-    rows = torch.tensor(_MOVED, device=valid.device)
-    old, new = before.rotations[:, rows], found.rotations[:, rows]
-    turned = matrix_to_axis_angle(new @ old.mT)
-    turned = between_valid(turned.flatten(1), valid).view_as(turned)
-    place = before.translation + between_valid(found.translation - before.translation, valid)
-    own = found.expression
-    numbers, known = torch.arange(len(valid), device=valid.device), valid.nonzero()[:, 0]
-    filled = (numbers > known[0]) & (numbers < known[-1]) & (valid <= 0)
-    joined = torch.where(filled[:, None, None, None], axis_angle_to_matrix(turned) @ old, new)
-    return dataclasses.replace(
-        found,
-        rotations=found.rotations.index_copy(1, rows, joined),
-        translation=torch.where(filled[:, None], place, found.translation),
-        expression=own + between_valid(expression - own, valid),
-    )
-
-
-def between_valid(values: Tensor, valid: Tensor) -> Tensor:
-    """Fills rows [T D] between valid ones linearly; zero before the first and after the last.
-
-    Args:
-        values: [T D].
-        valid: [T] above 0 in at least one row.
-
-    Example:
-        >>> values = torch.tensor([9.0, 2.0, 9.0, 4.0, 9.0])[:, None]
-        >>> between_valid(values, torch.tensor([0.0, 1.0, 0.0, 1.0, 0.0])).flatten().tolist()
-        [0.0, 2.0, 3.0, 4.0, 0.0]
-    """
-    known = valid.nonzero()[:, 0]
-    frames = torch.arange(len(values), device=values.device)
-    after = torch.searchsorted(known, frames).clamp(max=len(known) - 1)
-    before = (after - (frames < known[after]).long()).clamp_min(0)
-    span = (known[after] - known[before]).clamp_min(1)
-    share = ((frames - known[before]) / span)[:, None]
-    filled = torch.lerp(values[known[before]], values[known[after]], share.to(values))
-    inside = (frames >= known[0]) & (frames <= known[-1])
-    return filled * inside[:, None]

@@ -15,14 +15,10 @@ from presence.tracking.detection import LANDMARK_SETS, POSE
 from presence.tracking.evidence import keypoint_sigmas
 from presence.tracking.landmarks import LandmarkMap, PointRig
 from presence.tracking.refinement import losses
+from presence.tracking.refinement.carrying import carried_over
 from presence.tracking.refinement.dense import DenseCost, DenseTarget
 from presence.tracking.refinement.evidence import ROWS, FrameEvidence
-from presence.tracking.refinement.flame_head import (
-    FlameHead,
-    FlameTrack,
-    carried_over,
-    refine_flame_head,
-)
+from presence.tracking.refinement.flame_head import FlameHead, FlameTrack, refine_flame_head
 from presence.tracking.refinement.head_tie import HeadTie
 from presence.tracking.refinement.posing import BatchRig, FrameStates, Variables, reshaped
 from presence.tracking.refinement.stages import Stage, View, stages_for
