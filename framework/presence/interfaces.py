@@ -45,7 +45,10 @@ class Body(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, params: BodyParams) -> ProxyMesh:
-        """Poses the body; batched like `params`."""
+        """Poses the body; batched like `params`.
+
+        Offsets, where `params` has them, are added to the rest mesh and leave the joints alone.
+        """
 
     @abstractmethod
     def default_params(self, batch_shape: tuple[int, ...] = ()) -> BodyParams:

@@ -86,10 +86,10 @@ class MultiViewFolder(SampleSource):
         views = [
             load_view(file, self.size, self.framing, body_name=name) for file in (reference, target)
         ]
-        betas = views[0].body.betas
+        one = views[0].body
         if person.views[0] != reference:
-            betas = load_tracking(person.views[0].tracking, body_name=name).body.betas
-        first, second = (view.replace(body=view.body.replace(betas=betas)) for view in views)
+            one = load_tracking(person.views[0].tracking, body_name=name).body
+        first, second = (view.replace(body=view.body.shaped_as(one)) for view in views)
         return TrainSample(first, second, torch.tensor(identity_number(person.name)))
 
 

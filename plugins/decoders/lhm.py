@@ -214,7 +214,7 @@ class LHMDecoder(Decoder):
         if not self.hip_angle:
             return canonical
         with torch.autocast(canonical.device.type, enabled=False):
-            rest = body.map(torch.zeros_like).replace(betas=body.betas)
+            rest = body.at_rest()
             pose = rest.pose.clone()
             pose[..., 1, 2], pose[..., 2, 2] = self.hip_angle, -self.hip_angle
             return self.body(rest.replace(pose=pose))

@@ -191,6 +191,23 @@ def test_fewer_coefficients_stand_for_zeros_and_more_are_refused(annyx):
         annyx(params.replace(betas=torch.zeros(81)))
 
 
+def test_offsets_move_rest_vertices_and_leave_the_joints(annyx, random_params):
+    params = random_params(3)
+    generator = torch.Generator().manual_seed(5)
+    offsets = 0.02 * torch.randn(3, annyx.num_vertices, 3, generator=generator)
+    plain, moved = annyx(params), annyx(params.replace(offsets=offsets))
+    zero = annyx(params.with_offsets(annyx.num_vertices))
+    assert torch.equal(zero.vertices, plain.vertices)
+    assert torch.equal(moved.joints, plain.joints)
+    assert torch.equal(moved.skin_rotations, plain.skin_rotations)
+    close = dict(atol=1e-5, rtol=0)
+    torch.testing.assert_close(moved.rest_vertices - plain.rest_vertices, offsets, **close)
+    turned = torch.einsum("...vij,...vj->...vi", plain.skin_rotations, offsets)
+    torch.testing.assert_close(moved.vertices - plain.vertices, turned, **close)
+    with pytest.raises(ValueError, match="annyx has 13718 vertices, got 7 offsets"):
+        annyx(params.replace(offsets=offsets[..., :7, :]))
+
+
 def test_joint_tree_is_smplx_order():
     names = pytest.importorskip("smplx.joint_names", reason="smplx is an optional extra")
     theirs = [n.replace("_eye_smplhf", "_eye") for n in names.JOINT_NAMES[:55]]

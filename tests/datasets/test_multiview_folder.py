@@ -11,7 +11,7 @@ from presence.errors import InputError
 from presence.io.images import load_portrait, save_png
 from presence.rasterize import build_rasterizer
 from presence.registry import DATASETS
-from presence.structures import View
+from presence.structures import View, stack
 from presence.synthesis import ProceduralPeople
 from presence.tracking.files import load_tracking, save_tracking
 
@@ -93,12 +93,21 @@ def test_a_person_has_the_shape_of_the_most_reliable_view(root, tmp_path):
     tracking = load_tracking(side)
     changed = tracking.body.replace(betas=tracking.body.betas + 1.0)
     save_tracking(side, tracking.replace(body=changed))
-    truth = load_tracking(copy / "000007" / "front_0.npz").body.betas
+    front = copy / "000007" / "front_0.npz"
+    tracking, offsets = load_tracking(front), 0.01 * torch.randn(50, 3)
+    truth = tracking.body.betas
+    save_tracking(front, tracking.replace(body=tracking.body.replace(offsets=offsets)))
     data = build(copy, labels=["side", "back"])
     sample = data[0]
     assert data.pairs[0][1].picture == side.with_suffix(".png")
     assert torch.equal(sample.reference.body.betas, truth)
     assert torch.equal(sample.target.body.betas, truth)
+    assert torch.equal(sample.reference.body.offsets, offsets)
+    assert torch.equal(sample.target.body.offsets, offsets)
+    other = next(s for s, pair in zip(data, data.pairs) if pair[0].name != "000007")
+    both = stack([sample, other])  # a batch: whoever has none gets zeros
+    assert torch.equal(both.target.body.offsets[0], offsets)
+    assert not both.target.body.offsets[1].any()
 
 
 def test_people_of_another_body_are_refused(root):

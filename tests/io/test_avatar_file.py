@@ -52,6 +52,25 @@ def test_kept_orientations_are_stored_where_an_avatar_has_them(tmp_path):
         load_avatar(path)
 
 
+def test_offsets_are_stored_where_a_person_has_them(tmp_path):
+    path, plain = tmp_path / "avatar.safetensors", tmp_path / "plain.safetensors"
+    offsets = torch.randn(21, 3)
+    avatar = make_avatar()
+    save_avatar(avatar, plain, {"body": "annyx"})
+    save_avatar(avatar.replace(body=avatar.body.replace(offsets=offsets)), path, {"body": "annyx"})
+    back, header = load_avatar(path)
+    assert torch.equal(back.body.offsets, offsets)
+    # An older program, which would leave them out, refuses the file; others are as they were.
+    assert header["format_version"] == 2
+    assert load_avatar(plain)[0].body.offsets is None
+    assert load_avatar(plain)[1]["format_version"] == 1
+    assert set(load_file(path)) - set(load_file(plain)) == {"body.offsets"}
+    assert set(load_file(plain)) == set(NAMES)
+    save_file({**load_file(path), "body.offsets": torch.zeros(21, 2)}, path, _metadata(path))
+    with pytest.raises(InputError, match="body.offsets should be"):
+        load_avatar(path)
+
+
 def _metadata(path):
     from safetensors import safe_open
 
@@ -93,7 +112,7 @@ def rewritten(path, *, drop=(), change=None, **header):
 @pytest.mark.parametrize(
     ("how", "says"),
     [
-        (dict(format_version=2), "format version 2"),
+        (dict(format_version=3), "format version 3"),
         (dict(format_version="x"), "format version x"),
         (dict(format="other"), "not an avatar file"),
         (dict(body=None), "lacks `body`"),

@@ -6,6 +6,7 @@ import torch
 from presence.errors import InputError
 from presence.geometry import axis_angle_to_matrix
 from presence.motion import Motion, retarget
+from presence.motion.driver import motion_from_tracking
 from presence.structures import BodyParams
 
 
@@ -32,6 +33,19 @@ def test_shape_stays_and_undriven_joints_stay():
     result = retarget(clip(joints=(15,)), person())
     assert torch.equal(result.betas, person().betas.expand(5, -1))
     assert torch.equal(result.pose[:, 12], person().pose[12].expand(5, -1))
+
+
+def test_offsets_are_the_persons_and_never_the_motions():
+    motion = clip()
+    driven = motion.replace(body=motion.body.replace(offsets=torch.ones(5, 7, 3)))
+    assert retarget(driven, person()).offsets is None
+    own = torch.rand(7, 3)
+    for given in (motion, driven):
+        found = retarget(given, person().replace(offsets=own))
+        assert torch.equal(found.offsets, own.expand(5, -1, -1))
+    driver = motion_from_tracking(person().replace(offsets=own), {})
+    assert driver.body.offsets is None
+    assert driven.resampled(48.0).body.offsets is None
 
 
 def test_the_path_starts_where_the_person_is_and_follows_their_heading():

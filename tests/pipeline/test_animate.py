@@ -8,8 +8,9 @@ import torch
 from presence.errors import AssetError, ConfigError, InputError
 from presence.io.avatar import load_avatar, save_avatar
 from presence.io.motion import save_motion
-from presence.motion import builtin_motion
+from presence.motion import builtin_motion, retarget
 from presence.pipeline import animate
+from presence.pipeline.player import check_fit
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,33 @@ def test_a_motion_file_drives_like_the_motion_it_was_made_from(avatar_file, tmp_
         animate(avatar_file, motion, tmp_path / name, fps=4, size=64, progress=False)
     a, b = (iio.imread(tmp_path / name, plugin="FFMPEG").astype(int) for name in ("a.mp4", "b.mp4"))
     assert a.shape == b.shape and np.abs(a - b).max() <= 2
+
+
+def test_a_persons_offsets_are_animated(avatar_file, body, tmp_path):
+    """A head that is 8 cm higher than the body's own: in the file, the poses and the video."""
+    plain, header = load_avatar(avatar_file)
+    offsets = torch.zeros(body.num_vertices, 3)
+    offsets[body.vertex_parts["head"], 1] = 0.08
+    avatar = plain.replace(body=plain.body.replace(offsets=offsets))
+    path = tmp_path / "avatar.safetensors"
+    save_avatar(avatar, path, header)
+    avatar, _ = load_avatar(path)
+    params = retarget(builtin_motion("wave", 2), avatar.body, body.expression_names)
+    for mesh, bare in ((body(p), body(p.replace(offsets=None))) for p in (params[0], params[4])):
+        moved = avatar.pose(mesh).means - avatar.pose(bare).means
+        turned = (bare.skin_rotations @ offsets[..., None])[..., 0]
+        wanted = avatar.binding.interpolate(turned)
+        torch.testing.assert_close(moved, wanted, atol=1e-5, rtol=0)
+        assert wanted.norm(dim=-1).max() > 0.07
+    pictures = []
+    for number, source in enumerate((avatar_file, path)):
+        out = tmp_path / f"{number}.mp4"
+        animate(source, "wave", out, fps=1, size=96, view="full", progress=False)
+        pictures.append((iio.imread(out, plugin="FFMPEG") < 230).any(-1))  # [T H W] the person
+    assert ((pictures[0] != pictures[1]).mean((1, 2)) > 0.01).all()
+    other = offsets[:100]
+    with pytest.raises(InputError, match="offsets of 100 vertices"):
+        check_fit(avatar.replace(body=avatar.body.replace(offsets=other)), body)
 
 
 def test_background_colour(avatar_file, tmp_path):

@@ -30,8 +30,16 @@ def check_body(device):
         pose=pose.to(device),
         translation=torch.randn(2, 3).to(device),
     )
+    check_poser(body, params)
+    offsets = 0.02 * torch.randn(body.num_vertices, 3).to(device)
+    check_poser(body, params.replace(offsets=offsets.expand(2, -1, -1)))
+
+
+def check_poser(body, params):
+    """The kernels beside the plain body, for one person in several poses."""
+    person = params[0]
     mesh = body(params)
-    rows, joints = BodyPoser(body, params.betas[0])(params)
+    rows, joints = BodyPoser(body, person.betas, person.offsets)(params)
     close = dict(atol=5e-6, rtol=0)
     torch.testing.assert_close(rows[..., :3], mesh.vertices, **close)
     torch.testing.assert_close(joints, mesh.joints, **close)

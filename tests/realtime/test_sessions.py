@@ -60,13 +60,17 @@ def test_animation_draws_what_the_renderer_draws(batch):
 
     body = load_body("annyx").cuda()
     avatar = dense_avatar(body, build_surface(body, 256).cuda(), 60_000, "cuda")
+    own = avatar.body.with_offsets(body.num_vertices)
+    raised = torch.zeros_like(own.offsets)
+    raised[body.vertex_parts["head"], 1] = 0.05
+    avatar = avatar.replace(body=own.replace(offsets=raised))
     camera = whole_body(body, 256, batch, "cuda")
     background = torch.tensor([0.2, 0.5, 0.9]).cuda()
     session = AnimationSession(avatar, body, camera, batch=batch, background=background)
     assert session.graph_problem is None
     many, renderer = stack([avatar] * batch), build_renderer("auto")
     for seed in (0, 1):
-        params = some_pose(body, batch, "cuda", seed)
+        params = some_pose(body, batch, "cuda", seed).shaped_as(avatar.body)
         with torch.no_grad():
             wanted = renderer(many.pose_reference(body(params)), camera, background)
         found = session.draw(params, camera)
@@ -150,10 +154,13 @@ def test_reconstruction_builds_what_the_model_builds(model, compile):
     view, other = sample.reference, sample.target
     session = ReconstructionSession(model, view.portrait, view.body, view.camera, compile=compile)
     assert "CUDA graph: yes" in session.notes, session.notes
-    for inputs in (view, other):
+    shifted = other.body.with_offsets(model.body.num_vertices)
+    shifted = shifted.replace(offsets=shifted.offsets + 0.01)
+    for inputs in (view, other, other.replace(body=shifted), other):
         found = session(inputs.portrait, inputs.body, inputs.camera)
         with torch.no_grad(), torch.autocast("cuda", dtype=torch.bfloat16):
             wanted = model.reconstruct(inputs.portrait, inputs.body, inputs.camera)
+        assert (found.body.offsets is None) == (inputs.body.offsets is None)
         for name in ("means", "scales", "opacities", "colors"):
             got, right = getattr(found.canonical, name), getattr(wanted.canonical, name)
             error = (got - right).norm() / right.norm()

@@ -61,6 +61,65 @@ def test_stack_index_cat_and_map():
         one[0]
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Cloud(TensorStruct):
+    xyz: torch.Tensor = tensor("N 3")
+    shifts: torch.Tensor | None = tensor("N 3", unit="m", optional=True)
+
+
+def test_optional_tensors_may_be_absent():
+    bare = Cloud(torch.randn(2, 5, 3))
+    assert bare.shifts is None and list(bare.tensors()) == ["xyz"]
+    for other in (bare[0], bare.unsqueeze(), bare.map(torch.abs), bare.to(torch.float64)):
+        assert other.shifts is None
+    assert cat([bare, bare]).shifts is None and stack([bare, bare]).shifts is None
+    full = bare.replace(shifts=torch.randn(2, 5, 3))
+    assert torch.equal(full[1].shifts, full.shifts[1])
+    assert full.unsqueeze().shifts.shape == (1, 2, 5, 3)
+    assert full.to(torch.float64).shifts.dtype == torch.float64
+    assert torch.equal(full.map(torch.neg).shifts, -full.shifts)
+    assert full.replace(shifts=None).shifts is None
+
+
+def test_optional_tensors_are_checked_where_they_are_there():
+    with pytest.raises(ValueError, match="Cloud.shifts should end in .N 3. with {'N': 5}"):
+        Cloud(torch.zeros(5, 3), torch.zeros(4, 3))
+    with pytest.raises(ValueError, match="Cloud.shifts has batch axes"):
+        Cloud(torch.zeros(2, 5, 3), torch.zeros(5, 3))
+    with pytest.raises(ValueError, match="Cloud.xyz should be a tensor, got NoneType"):
+        Cloud(None)
+
+
+def test_joining_takes_absent_tensors_for_zeros():
+    bare, full = Cloud(torch.zeros(5, 3)), Cloud(torch.zeros(5, 3), torch.ones(5, 3))
+    for structs, sums in (([bare, full], [0, 15]), ([full, bare, bare], [15, 0, 0])):
+        assert stack(structs).shifts.sum((1, 2)).tolist() == sums
+    many = stack([bare] * 3)
+    joined = cat([many, full.unsqueeze()])
+    assert joined.shifts.sum((1, 2)).tolist() == [0, 0, 0, 15]
+
+
+def people(offsets=None) -> BodyParams:
+    return BodyParams(
+        torch.rand(2, 3), torch.rand(2, 4), torch.rand(2, 55, 3), torch.rand(2, 3), offsets
+    )
+
+
+def test_a_person_is_betas_and_offsets():
+    bare, full = people(), people(torch.rand(2, 7, 3))
+    assert bare.at_rest().offsets is None
+    rest = full.at_rest()
+    assert torch.equal(rest.betas, full.betas) and torch.equal(rest.offsets, full.offsets)
+    assert not (rest.pose.any() or rest.expression.any() or rest.translation.any())
+    one = bare.shaped_as(full[1])
+    assert torch.equal(one.offsets, full.offsets[1:].expand(2, -1, -1))
+    assert torch.equal(one.betas, full.betas[1:].expand(2, -1))
+    assert torch.equal(one.pose, bare.pose)
+    assert full.shaped_as(bare).offsets is None
+    assert torch.equal(bare.with_offsets(7).offsets, torch.zeros(2, 7, 3))
+    assert full.with_offsets(7) is full
+
+
 def test_nested_and_static_fields():
     camera = stack([Camera(torch.eye(3), torch.eye(4), 4, 4)] * 2)
     params = BodyParams(

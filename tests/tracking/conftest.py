@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from flame_people import HEAD, SMILE, Scene
+from flame_identities import Identities
+from flame_people import HEAD, SMILE, Scene, flame_arrays, write_flame
 
 from presence.bodies import load_body
 from presence.bodies.mano import PARENTS
@@ -58,7 +59,7 @@ def licensed(monkeypatch):
 def ids(licensed):
     """Vertices that follow the head alone: FLAME's stand-in is rigid but for expressions."""
     rigid = licensed.weights[:, [HEAD, 22, 23, 24]].sum(1) > 0.99
-    return rigid.nonzero()[:, 0][::8]
+    return rigid.nonzero()[:, 0]
 
 
 @pytest.fixture
@@ -72,21 +73,21 @@ def home(licensed, ids, tmp_path, monkeypatch):
         number = licensed.expression_names.index(name)
         directions[:, :, 300 + column] = 1.2 * own[number, ids].numpy()
     directions[:, :, 0] = 0.03 * (template - template.mean(0)).numpy() * [1, 0, 0]  # wider
-    regressor, weights = np.full((5, count), 1 / count), np.zeros((count, 5))
-    weights[:, 1] = 1.0
-    for folder in ("flame", "smplx"):
-        (tmp_path / "body_models" / folder).mkdir(parents=True)
-    np.savez(
-        tmp_path / "body_models" / "flame" / "FLAME_NEUTRAL.npz",
-        v_template=template.double().numpy(),
-        f=np.zeros((1, 3), np.int64),
-        shapedirs=directions,
-        posedirs=np.zeros((count, 3, 36)),
-        J_regressor=regressor,
-        weights=weights,
-        kintree_table=np.array([[-1, 0, 1, 1, 1], [0, 1, 2, 3, 4]]),
-    )
-    np.save(tmp_path / "body_models" / "smplx" / "SMPL-X__FLAME_vertex_ids.npy", ids.numpy())
+    write_flame(tmp_path, flame_arrays(template, directions), ids)
+    return tmp_path
+
+
+@pytest.fixture
+def identities(licensed):
+    """A FLAME of the whole head, down to the neck, whose shapes are those of heads."""
+    return Identities(licensed, licensed.vertex_parts["head"])
+
+
+@pytest.fixture
+def identified(identities, tmp_path, monkeypatch):
+    """A user's folder with that FLAME."""
+    monkeypatch.setenv("PRESENCE_HOME", str(tmp_path))
+    write_flame(tmp_path, identities.arrays(), identities.ids)
     return tmp_path
 
 

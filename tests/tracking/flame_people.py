@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import torch
 
 from presence.geometry import axis_angle_to_matrix, matrix_to_axis_angle
@@ -83,6 +84,35 @@ class Scene:
             expression_space="flame2020",
             estimator="emica",
         )
+
+
+def flame_arrays(template, directions):
+    """A FLAME file's arrays: a head that is rigid but for its directions.
+
+    Args:
+        template: [V 3].
+        directions: [V 3 400].
+    """
+    count = len(template)
+    weights = np.zeros((count, 5))
+    weights[:, 1] = 1.0
+    return {
+        "v_template": template.double().numpy(),
+        "f": np.zeros((1, 3), np.int64),
+        "shapedirs": directions,
+        "posedirs": np.zeros((count, 3, 36)),
+        "J_regressor": np.full((5, count), 1 / count),
+        "weights": weights,
+        "kintree_table": np.array([[-1, 0, 1, 1, 1], [0, 1, 2, 3, 4]]),
+    }
+
+
+def write_flame(home, arrays, ids):
+    """Puts FLAME and its vertices on the body into a user's folder."""
+    for folder in ("flame", "smplx"):
+        (home / "body_models" / folder).mkdir(parents=True)
+    np.savez(home / "body_models" / "flame" / "FLAME_NEUTRAL.npz", **arrays)
+    np.save(home / "body_models" / "smplx" / "SMPL-X__FLAME_vertex_ids.npy", ids.numpy())
 
 
 class Known(Estimator):

@@ -9,13 +9,9 @@ from presence.bodies.flame import Flame
 from presence.errors import AssetError
 from presence.geometry import axis_angle_to_matrix
 from presence.structures import PartModel
-from presence.tracking.refinement.flame_head import (
-    FlameHead,
-    FlameTrack,
-    carried_over,
-    fit_affine,
-    refine_flame_head,
-)
+from presence.tracking.refinement.alignment import fit_affine
+from presence.tracking.refinement.carrying import carried_over
+from presence.tracking.refinement.flame_head import FlameHead, FlameTrack, refine_flame_head
 from presence.tracking.refinement.losses import project
 from presence.tracking.refinement.posing import FrameStates
 

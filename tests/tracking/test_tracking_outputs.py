@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from presence.errors import InputError
-from presence.io.motion import load_motion
+from presence.io.motion import load_motion, save_motion
 from presence.rasterize import build_rasterizer
 from presence.structures import Portrait, Tracking
 from presence.tracking.files import load_tracking, save_tracking
@@ -32,6 +32,21 @@ def test_tracking_survives_its_file(tracking, tmp_path):
     assert again.visibility["head"] == pytest.approx(0.9)
     assert again.notes == ("a note",)
     assert torch.equal(again.keypoints["face"], tracking.keypoints["face"])
+
+
+def test_offsets_are_stored_where_a_person_has_them(body, tracking, tmp_path):
+    offsets = 0.01 * torch.randn(body.num_vertices, 3)
+    bare, full = tmp_path / "bare.npz", tmp_path / "full.npz"
+    save_tracking(bare, tracking)
+    save_tracking(full, tracking.replace(body=tracking.body.replace(offsets=offsets)))
+    assert load_tracking(bare).body.offsets is None
+    assert torch.equal(load_tracking(full).body.offsets, offsets)
+    with np.load(bare) as one, np.load(full) as other:
+        assert set(other.files) - set(one.files) == {"offsets"}
+    motion = load_motion(full)  # a driver's head is not the avatar's
+    assert motion.body.offsets is None
+    save_motion(tmp_path / "m.npz", motion)
+    assert load_motion(tmp_path / "m.npz").body.offsets is None
 
 
 def test_a_tracking_of_another_body_is_refused(tracking, tmp_path):

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from flame_identities import Someone, centred, form_error
 from flame_people import SIDE, SMILE, hand_model
 from video_people import KnownTracker
 
@@ -15,8 +16,10 @@ from presence.geometry import axis_angle_to_matrix, matrix_to_axis_angle
 from presence.interfaces import Estimator
 from presence.io.motion import load_motion
 from presence.structures import Camera
+from presence.tracking.files import read_shape
 from presence.tracking.fusing.dense_models import DenseModels
 from presence.tracking.refinement import RefineOptions, Refiner
+from presence.tracking.refinement.rim import rim_distances
 from presence.tracking.relaxed import JOINT
 from presence.tracking.video import VideoOptions, VideoTracker, open_frames
 from presence_plugins.trackers.fused_tracker import FusedTracker
@@ -32,8 +35,8 @@ class HeadsInFrames(Estimator):
 
     name, asset, parts = "emica", "", ("face",)
 
-    def __init__(self, clip, device="cpu"):
-        self.clip = clip
+    def __init__(self, clip, differ=True, device="cpu"):
+        self.clip, self.differ = clip, differ
 
     def __call__(self, portrait, cues):
         number = number_of(float(portrait.rgb[0, 0, 0]) * 255)
@@ -41,7 +44,8 @@ class HeadsInFrames(Estimator):
             return ()
         estimate = self.clip.scenes[number].estimate()
         face = estimate.models["face"]
-        face.shape[0] = 0.3 * (-1) ** number
+        if self.differ:
+            face.shape[0] = 0.3 * (-1) ** number
         return (estimate,)
 
 
@@ -129,6 +133,8 @@ def test_the_head_follows_flame_between_keyframes_too(home, known, track, scene,
     (home / "body_models" / "flame" / "FLAME_NEUTRAL.npz").unlink()
     alone, given, _ = track("without.npz")
     assert given == [(None, []), (None, [])]
+    with np.load(path) as one, np.load(alone) as other:
+        assert set(one.files) - set(other.files) == {"offsets"}
     rows = [scene.body.expression_names.index(name) for name in SMILE]
     truth = torch.tensor([0.8, 0.5])
     found, other = (load_motion(file).body.expression[:, rows] for file in (path, alone))
@@ -154,6 +160,40 @@ def test_flames_shape_is_one_for_the_video_and_a_stopped_run_keeps_it(home, know
     with np.load(path) as one, np.load(again) as other:
         for name in one.files:
             assert np.array_equal(one[name], other[name]), name
+
+
+def test_the_videos_file_has_flames_head_for_all_frames(
+    identified, licensed, identities, seen, clip, tmp_path, monkeypatch
+):
+    """Of a person whose head is wider than their betas make it; a stopped run keeps it too."""
+    offsets = torch.zeros(licensed.num_vertices, 3)
+    fade = (rim_distances(licensed, identities.ids) / 0.03).clamp(0, 1)[:, None]
+    wide = centred(licensed.v_template[identities.ids]) * torch.tensor([0.06, -0.03, 0.0])
+    offsets[identities.ids] = fade * wide
+    someone = Someone(licensed, seen, identities, torch.zeros(80), offsets=offsets)
+    film, folder = Clip(someone, seen), clip(COUNT, SIDE)
+    for name in ("whole.npz", "stopped.npz"):
+        config = {"emica": dict(type=HeadsInFrames, clip=film, differ=False)}
+        tracker = FusedTracker(body=licensed, landmarks="annyx", estimators=config, refine=False)
+        monkeypatch.setattr(tracker.open, "detector", film.detector)
+        monkeypatch.setattr(tracker.open, "segmenter", film)
+        video = VideoTracker(tracker, OPTIONS)
+        if name == "stopped.npz":
+            film.broken = 8
+            with pytest.raises(RuntimeError, match="switched off"):
+                video(open_frames(folder), tmp_path / name)
+            film.broken = None
+        video(open_frames(folder), tmp_path / name)
+    with np.load(tmp_path / "whole.npz") as one, np.load(tmp_path / "stopped.npz") as other:
+        for name in one.files:
+            assert np.array_equal(one[name], other[name]), name
+        person = read_shape(one)
+    assert person["offsets"].shape == (licensed.num_vertices, 3)
+    rest = licensed.default_params().replace(**person)
+    found, own = (licensed(p).vertices[identities.ids] for p in (rest, rest.replace(offsets=None)))
+    assert form_error(found, someone.head) < 1.2
+    assert not torch.allclose(found, own, atol=1e-4)
+    assert load_motion(tmp_path / "whole.npz").body.offsets is None
 
 
 class HandsInFrames(KnownTracker):
@@ -200,6 +240,8 @@ def test_hands_follow_mano_where_it_was_found(body, landmarks, seen, clip, hand,
 
 def test_no_frame_of_the_shapes_pass_with_flame_leaves_the_mean_head(home, known, track):
     known.failing = set(range(COUNT)) - {6}
-    _, given, _ = track("t.npz")
+    path, given, _ = track("t.npz")
     assert [flame is not None for flame, _ in given] == [True, True]
     assert all(not flame[1].shape.any() for flame, _ in given)
+    with np.load(path) as file:  # nobody knows the person's head: the body's own is delivered
+        assert "offsets" not in file

@@ -92,6 +92,7 @@ class TrackingVideo(Benchmark):
     def _render(self, body: Any, clip: Path, truth: Path) -> None:
         from presence.io.video import write_video
         from presence.motion import builtin_motion
+        from presence.structures import stack
         from presence.tracking.measuring.known_people import KnownPeople, KnownPerson
 
         people = KnownPeople(body, supersample=1)
@@ -112,10 +113,7 @@ class TrackingVideo(Benchmark):
                 file,
                 K=shown[0].camera.K.numpy(),
                 cam_from_world=shown[0].camera.cam_from_world.numpy(),
-                **{
-                    field.name: np.stack([getattr(one, field.name).numpy() for one in bodies])
-                    for field in dataclasses.fields(bodies[0])
-                },
+                **{name: value.numpy() for name, value in stack(bodies).tensors().items()},
             )
 
 
@@ -130,18 +128,21 @@ def compare_clip(body: Any, truth: Path, tracked: Path) -> dict[str, float]:
 
     from presence.io.motion import load_motion
     from presence.structures import BodyParams, Camera
+    from presence.tracking.files import read_shape
 
     with np.load(truth, allow_pickle=False) as file:
         arrays = {name: torch.from_numpy(file[name]) for name in file.files}
     with np.load(tracked, allow_pickle=False) as file:
-        found = {name: torch.from_numpy(file[name]) for name in ("K", "cam_from_world", "betas")}
+        found = {name: torch.from_numpy(file[name]) for name in ("K", "cam_from_world")}
+        person = load_motion(tracked).body[0].replace(**read_shape(file))
         height, width = (int(side) for side in file["image_size"])
     cameras = [Camera(a["K"], a["cam_from_world"], width, height) for a in (arrays, found)]
     params = load_motion(tracked).body
     count = params.batch_shape[0]
+    names = [field.name for field in dataclasses.fields(BodyParams)]
     clips = (
-        BodyParams(**{f.name: arrays[f.name][:count] for f in dataclasses.fields(BodyParams)}),
-        params.replace(betas=found["betas"].expand(count, -1)),
+        BodyParams(**{name: arrays[name][:count] for name in names if name in arrays}),
+        params.shaped_as(person),
     )
     first, _ = cameras[0].project(body(clips[0][0]).vertices)
     shown = ((first > 0) & (first < torch.tensor([width, height]))).all(-1)

@@ -159,15 +159,16 @@ class Body(interfaces.Body):
 
         Args:
             params: any batch axes, or none. Fewer betas or expression coefficients than the
-                body has stand for zeros in the rest.
+                body has stand for zeros in the rest. Offsets move vertices, and not the joints,
+                which are those of the shape space's body.
 
         Raises:
-            ValueError: more coefficients than the body has.
+            ValueError: more coefficients than the body has, or offsets of another body.
         """
         with torch.autocast(str(self.v_template.device.type), enabled=False):
             betas = _pad(params.betas, self.num_betas, "betas", self.name)
             expression = _pad(params.expression, self.num_expression, "expression", self.name)
-            rest = self.rest_vertices(betas, expression)
+            rest = self.rest_vertices(betas, expression, params.offsets)
             rest_joints = self.rest_joints(betas, expression)
             rotations = axis_angle_to_matrix(params.pose.float())
             world, positions = skinning.forward_kinematics(rotations, rest_joints, self.parents)
@@ -182,10 +183,25 @@ class Body(interfaces.Body):
                 joints=positions + shift,
             )
 
-    def rest_vertices(self, betas: Tensor, expression: Tensor) -> Tensor:
-        """Returns the rest mesh [... V 3] of shape [... S] and expression [... E], metres."""
-        offsets = skinning.blend_shapes(betas.float(), self.shapedirs)
-        return self.v_template + offsets + skinning.blend_shapes(expression.float(), self.exprdirs)
+    def rest_vertices(
+        self, betas: Tensor, expression: Tensor, offsets: Tensor | None = None
+    ) -> Tensor:
+        """Returns the rest mesh [... V 3], metres.
+
+        Args:
+            betas: [... S].
+            expression: [... E].
+            offsets: [... V 3] of the person's vertices beyond the shape space.
+        """
+        shape = skinning.blend_shapes(betas.float(), self.shapedirs)
+        rest = self.v_template + shape + skinning.blend_shapes(expression.float(), self.exprdirs)
+        if offsets is None:
+            return rest
+        if offsets.shape[-2] != self.num_vertices:
+            raise ValueError(
+                f"{self.name} has {self.num_vertices} vertices, got {offsets.shape[-2]} offsets"
+            )
+        return rest + offsets.float()
 
     def rest_joints(self, betas: Tensor, expression: Tensor) -> Tensor:
         """Returns the rest joints [... 55 3], the regressor applied to the rest mesh."""

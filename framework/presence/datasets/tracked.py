@@ -194,7 +194,7 @@ class TrackedPairs(SampleSource):
         with atomic_folder(self._folder(name)) as folder:
             save_view(folder, "front", reference, body_name=body_name)
             if target is not None:
-                body = target.body.replace(betas=reference.body.betas)
+                body = target.body.shaped_as(reference.body)
                 save_view(folder, "target", target.replace(body=body), body_name=body_name)
 
     def _look(self, portrait: Portrait) -> View:

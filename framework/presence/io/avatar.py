@@ -18,8 +18,10 @@ from presence.io.atomic import write_bytes
 from presence.structures import Avatar, BodyParams, Camera, Gaussians, SurfaceBinding
 
 FORMAT = "presence-avatar"
-FORMAT_VERSION = 1
-_SHAPES = {  # name in the file to its axes; N Gaussians, S betas, E expression coefficients
+FORMAT_VERSION = 2
+"""The newest that is read. Files are of version 1 unless they have offsets, which are of 2: a
+program that does not know them would draw another head, and refuses the file."""
+_SHAPES = {  # name in the file to its axes; N Gaussians, S betas, E expressions, V vertices
     "canonical.means": "N 3",
     "canonical.quaternions": "N 4",
     "canonical.scales": "N 3",
@@ -37,8 +39,9 @@ _SHAPES = {  # name in the file to its axes; N Gaussians, S betas, E expression 
 }
 NAMES = tuple(_SHAPES)
 """The tensors of the file, by dotted field name of `Avatar`."""
-KEEP = "keep_orientation"
-"""A further tensor [N], present only in avatars that have it."""
+KEEP, OFFSETS = "keep_orientation", "body.offsets"
+"""Further tensors, [N] and [V 3], present only in avatars that have them."""
+_OPTIONAL = {KEEP: "N", OFFSETS: "V 3"}
 
 
 def save_avatar(avatar: Avatar, path: str | Path, metadata: Mapping[str, Any]) -> None:
@@ -60,7 +63,7 @@ def save_avatar(avatar: Avatar, path: str | Path, metadata: Mapping[str, Any]) -
     header = {
         **metadata,
         "format": FORMAT,
-        "format_version": FORMAT_VERSION,
+        "format_version": 1 if avatar.body.offsets is None else FORMAT_VERSION,
         "presence_version": __version__,
         "picture": [avatar.camera.width, avatar.camera.height],
         "rotate_with_skin": avatar.rotate_with_skin,
@@ -68,6 +71,8 @@ def save_avatar(avatar: Avatar, path: str | Path, metadata: Mapping[str, Any]) -
     tensors = {name: _to_disk(_field(avatar, name)) for name in NAMES}
     if avatar.keep_orientation is not None:
         tensors[KEEP] = _to_disk(avatar.keep_orientation)
+    if avatar.body.offsets is not None:
+        tensors[OFFSETS] = _to_disk(avatar.body.offsets)
     # Through memory, because safetensors' own writer hides the operating system's error codes.
     write_bytes(path, safetensors.torch.save(tensors, {"presence": json.dumps(header)}))
 
@@ -126,7 +131,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], str]:
         with safe_open(path, framework="pt") as file:
             names = set(file.keys())
             text = (file.metadata() or {}).get("presence", "")
-            tensors = {name: file.get_tensor(name) for name in (*NAMES, KEEP) if name in names}
+            known = (*NAMES, *_OPTIONAL)
+            tensors = {name: file.get_tensor(name) for name in known if name in names}
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise InputError(f"{path} is damaged, incomplete or not an avatar file") from error
     return tensors, text
@@ -152,7 +158,8 @@ def _check_header(path: Path, text: str) -> dict[str, Any]:
 
 def _check_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     sizes: dict[str, int] = {}
-    for name, axes in {**_SHAPES, **({KEEP: "N"} if KEEP in tensors else {})}.items():
+    there = {name: axes for name, axes in _OPTIONAL.items() if name in tensors}
+    for name, axes in {**_SHAPES, **there}.items():
         if name not in tensors:
             raise InputError(f"{path} is not a complete avatar file: it lacks {name}")
         shape, wanted = tuple(tensors[name].shape), axes.split()

@@ -36,6 +36,7 @@ def save_motion(path: str | Path, motion: Motion) -> None:
     `reye_pose` [T 3], `left_hand_pose`, `right_hand_pose` [T 45] (axis-angle, rad, flat hand = 0),
     `transl` [T 3] (m), `expression` [T E], `betas` [S], `fps`; and our own `expression_names`,
     `joints`, `relative_joints`, `relative_expression`, `ease`, which other programs may ignore.
+    Offsets of the person who moved are left behind: whoever is driven keeps their own.
 
     Example:
         >>> import tempfile
@@ -67,7 +68,8 @@ def load_motion(path: str | Path) -> Motion:
     """Reads a motion; of the arrays, only `body_pose` has to be there.
 
     Missing parts of the pose are not driven (they stay as they were tracked), a missing `fps` is
-    30, and parts may be [T n 3] as well as [T 3n]. Files are read without pickle.
+    30, and parts may be [T n 3] as well as [T 3n]. The shape, `betas` and a tracking's `offsets`,
+    is not read. Files are read without pickle.
 
     Raises:
         InputError: not a motion file, or arrays that do not fit; one line, naming the file.

@@ -128,7 +128,7 @@ class AvatarModel(BaseModel):
         corrects = len(self.feedback) > 0 and not self.training
         if not (corrects or self.decoder.needs == "uv" or "posed" in self.decoder.also):
             return self.canonical_mesh(body), None
-        both = self.pose_body(cat([_at_rest(body), body]))  # many small steps, taken once
+        both = self.pose_body(cat([body.at_rest(), body]))  # many small steps, taken once
         count = body.batch_shape[0]
         return both[:count], both[count:]
 
@@ -229,7 +229,7 @@ class AvatarModel(BaseModel):
 
         Args:
             avatar: one avatar or a batch.
-            body: what to pose it to, batched alike; its betas should be the avatar's.
+            body: what to pose it to, batched alike; its betas and offsets should be the avatar's.
             camera: the view.
             background: [3] or [B 3] colour, black if None.
         """
@@ -251,7 +251,7 @@ class AvatarModel(BaseModel):
 
     def canonical_mesh(self, body: BodyParams) -> ProxyMesh:
         """The persons' own shapes [...], without expression, in the rest pose at the origin."""
-        return self.pose_body(_at_rest(body))
+        return self.pose_body(body.at_rest())
 
     def loss(self, sample: TrainSample) -> dict[str, Tensor]:
         """Returns the terms of Eq. 5 for a batch, scalars; those named `loss_...` are summed.
@@ -300,7 +300,3 @@ class AvatarModel(BaseModel):
     ) -> dict[str, Any]:
         """Mmengine's entry: `loss` while training, `predict` otherwise."""
         return self.loss(sample) if mode == "loss" else self.predict(sample)
-
-
-def _at_rest(body: BodyParams) -> BodyParams:
-    return body.map(torch.zeros_like).replace(betas=body.betas)

@@ -22,7 +22,8 @@ class Motion(TensorStruct):
     """A clip of body parameters, one batch entry a frame.
 
     Attributes:
-        body: [T] frames; `betas` may be empty, as a person keeps their own shape.
+        body: [T] frames; `betas` may be empty and `offsets` None, as a person keeps their own
+            shape.
         fps: frames a second.
         expression_names: a name for each expression coefficient; empty if the coefficients
             belong to one body model and are taken by position.

@@ -59,6 +59,7 @@ def motion_from_tracking(
         ease: seconds in which a held pose is taken up, and left.
         name: for messages.
     """
+    body = body.replace(offsets=None)
     frames = body if body.batch_shape else body.unsqueeze()
     held = frames.batch_shape[0] == 1
     if held:

@@ -27,10 +27,11 @@ def retarget(
 ) -> BodyParams:
     """Returns the parameters [T] that move this person.
 
-    The person keeps shape, place, and every joint that the motion does not drive. The motion's
-    heading in its first frame is laid onto the person's own orientation, and its path starts
-    where the person is, so that a portrait's framing stays good. Of an upright motion, only the
-    heading is the person's: how the pelvis leans is the motion's, as its spine is too.
+    The person keeps shape (betas and offsets), place, and every joint that the motion does not
+    drive. The motion's heading in its first frame is laid onto the person's own orientation, and
+    its path starts where the person is, so that a portrait's framing stays good. Of an upright
+    motion, only the heading is the person's: how the pelvis leans is the motion's, as its spine is
+    too.
 
     Args:
         motion: any motion.
@@ -50,11 +51,13 @@ def retarget(
     path = (body.translation - body.translation[:1]) @ base.T
     weight = _ease_weight(motion).to(person.pose)
     tracked_expression = person.expression.expand(frames, -1)
+    offsets = person.offsets
     return BodyParams(
         betas=person.betas.expand(frames, -1),
         expression=torch.lerp(tracked_expression, expression, weight[:, None]),
         pose=slerp(tracked, pose, weight[:, None]) if motion.ease else pose,
         translation=person.translation + weight[:, None] * path,
+        offsets=None if offsets is None else offsets.expand(frames, -1, -1),
     )
 
 

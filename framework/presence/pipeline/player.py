@@ -51,7 +51,7 @@ class AvatarPlayer:
         """Draws one frame.
 
         Args:
-            params: pose and expression; betas should be the avatar's.
+            params: pose and expression; the shape (betas, offsets) should be the avatar's.
             camera: the view.
             background: [3] colour, black if None.
         """
@@ -63,7 +63,7 @@ class AvatarPlayer:
     ) -> Iterator[Tensor]:
         """Yields pictures [3 H W], one for each pair of parameters and camera.
 
-        On CUDA an `AnimationSession` draws them, with the avatar's betas.
+        On CUDA an `AnimationSession` draws them, with the avatar's shape.
 
         Args:
             params: pose and expression, a frame each.
@@ -102,6 +102,12 @@ def check_fit(avatar: Avatar, body: Body) -> None:
     if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < vertices:
         raise InputError(
             f"the avatar is bound to vertices up to {int(ids.max())}, "
+            f"but body {body.name} has {vertices}"
+        )
+    offsets = avatar.body.offsets
+    if offsets is not None and offsets.shape[-2] != vertices:
+        raise InputError(
+            f"the avatar has offsets of {offsets.shape[-2]} vertices, "
             f"but body {body.name} has {vertices}"
         )
     for what, given, known in (

@@ -177,7 +177,7 @@ class Reconstructor:
 
     def _compare(self, look: _Look, player: AvatarPlayer) -> dict[str, Any]:
         """Draws the avatar as another of the blended pictures shows it, and measures."""
-        body = look.tracking.body.replace(betas=player.avatar.body.betas)
+        body = look.tracking.body.shaped_as(player.avatar.body)
         rendering = player.draw(body, look.tracking.camera)
         return {**look.facts, "metrics": reports.picture_metrics(rendering, look.framed)}
 

@@ -97,7 +97,7 @@ class AnimationSession:
         self.height, self.width = int(camera.height), int(camera.width)
         self.tile = tile or pick_tile(batch, self.height, self.width)
         self.avatar = _compact(avatar)
-        self.poser = BodyPoser(body, avatar.body.betas)
+        self.poser = BodyPoser(body, avatar.body.betas, avatar.body.offsets)
         self._make_inputs(avatar, camera, background)
         self.capacity = 4 * batch * len(self.avatar.canonical.opacities)
         self._needed = torch.zeros((), dtype=torch.int64).pin_memory()
@@ -112,7 +112,8 @@ class AnimationSession:
 
         own = avatar.body
         missing = self.poser.body.num_expression - own.expression.shape[-1]
-        own = own.replace(expression=torch.nn.functional.pad(own.expression, (0, missing)))
+        expression = torch.nn.functional.pad(own.expression, (0, missing))
+        own = own.replace(expression=expression, offsets=None)  # which the poser has
         self._params = own.map(many)
         self._K = copied(camera.K, self.batch, 3, 3)
         self._view = copied(camera.cam_from_world, self.batch, 4, 4)
@@ -141,8 +142,8 @@ class AnimationSession:
         """Draws B frames.
 
         Args:
-            params: pose, expression and translation, [B] or one for all; the betas are the
-                avatar's, whatever is given.
+            params: pose, expression and translation, [B] or one for all; betas and offsets are
+                the avatar's, whatever is given.
             camera: [B] or one for all, of the session's size.
             complete: wait for the GPU, and draw again where the buffer was too small.
 

@@ -147,6 +147,7 @@ class BodyPoser(nn.Module):
     Args:
         body: a `presence.bodies.Body`.
         betas: [S] the person's shape.
+        offsets: [V 3] metres of the person's rest vertices beyond it.
     """
 
     base: Tensor
@@ -155,14 +156,14 @@ class BodyPoser(nn.Module):
     joint_weights: Tensor
     ancestors: Tensor
 
-    def __init__(self, body: Body, betas: Tensor) -> None:
+    def __init__(self, body: Body, betas: Tensor, offsets: Tensor | None = None) -> None:
         super().__init__()
         self.body = body
         with torch.no_grad():
             betas = nn.functional.pad(betas.float(), (0, body.num_betas - betas.shape[-1]))
             neutral = betas.new_zeros(body.num_expression)
             constants = dict(
-                base=body.rest_vertices(betas, neutral).flatten(),
+                base=body.rest_vertices(betas, neutral, offsets).flatten(),
                 base_joints=body.rest_joints(betas, neutral).flatten(),
             )
         constants["joint_ids"], constants["joint_weights"] = few_weights(body.weights)
@@ -177,7 +178,7 @@ class BodyPoser(nn.Module):
         """Poses the body.
 
         Args:
-            params: [B]; its betas are not looked at.
+            params: [B]; its betas and offsets are not looked at.
 
         Returns:
             rows [B V 8], see `pose_kernels`, and joints [B J 3], world metres.

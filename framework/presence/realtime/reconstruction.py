@@ -66,6 +66,7 @@ class ReconstructionSession:
         if self._single:
             portrait, body, camera = portrait.unsqueeze(), body.unsqueeze(), camera.unsqueeze()
         self.portrait = portrait.map(_own)
+        body = body.with_offsets(model.body.topology.num_vertices)  # a later person may have them
         self.body, self.camera = body.map(_own), camera.map(_own)
         self.model = for_inference(model, compile=compile, gelu=gelu, notes=self.notes)
         # It draws with a renderer that may wait for the host, so it is left out of the graph.
@@ -84,21 +85,21 @@ class ReconstructionSession:
     @torch.no_grad()
     def __call__(self, portrait: Portrait, body: BodyParams, camera: Camera) -> Avatar:
         """Builds an avatar; it is overwritten by the next call, so clone what should stay."""
+        filled = body.with_offsets(self.model.body.topology.num_vertices)
         for own, given in (
-            (self.portrait.rgb, portrait.rgb),
-            (self.portrait.alpha, portrait.alpha),
-            (self.body.betas, body.betas),
-            (self.body.expression, body.expression),
-            (self.body.pose, body.pose),
-            (self.body.translation, body.translation),
-            (self.camera.K, camera.K),
-            (self.camera.cam_from_world, camera.cam_from_world),
+            (self.portrait, portrait),
+            (self.body, filled),
+            (self.camera, camera),
         ):
-            own.copy_(given, non_blocking=True)
+            values = given.tensors()
+            for name, value in own.tensors().items():
+                value.copy_(values[name], non_blocking=True)
         avatar, posed = self._recorded()
         if posed is not None:
             seen = self.portrait, posed, self.camera
             avatar = self._feedback(avatar, *seen, self.model.renderer)
+        if body.offsets is None:
+            avatar = avatar.replace(body=avatar.body.replace(offsets=None))
         return avatar[0] if self._single else avatar
 
     @contextlib.contextmanager

@@ -12,15 +12,20 @@ from torch import Tensor
 T = TypeVar("T", bound="TensorStruct")
 
 
-def tensor(shape: str, *, unit: str = "") -> Any:
+def tensor(shape: str, *, unit: str = "", optional: bool = False) -> Any:
     """Declares a tensor field by its trailing axes.
 
     Args:
         shape: axis names or sizes, such as `"N 3"`; equal names within one struct must have
             equal sizes. Axes in front of these are batch, the same for every field.
         unit: for people, such as "m" or "px".
+        optional: the field may be None, its default, which stands for zeros: where structs with
+            and without it are joined, those without get zeros.
     """
-    return dataclasses.field(metadata={"shape": shape.split(), "unit": unit})
+    about = {"shape": shape.split(), "unit": unit, "optional": optional}
+    if optional:
+        return dataclasses.field(default=None, metadata=about)
+    return dataclasses.field(metadata=about)
 
 
 def static(**kwargs: Any) -> Any:
@@ -53,6 +58,8 @@ class TensorStruct:
         batch: tuple[int, ...] | None = None
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
+            if _is_absent(field, value):
+                continue
             if "shape" in field.metadata:
                 lead = self._check_tensor(field, value, sizes)
             elif isinstance(value, TensorStruct) and not field.metadata.get("static"):
@@ -90,6 +97,8 @@ class TensorStruct:
         """The leading axes that every field shares."""
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
+            if _is_absent(field, value):
+                continue
             if "shape" in field.metadata:
                 return tuple(value.shape[: value.ndim - len(field.metadata["shape"])])
             if isinstance(value, TensorStruct) and not field.metadata.get("static"):
@@ -104,6 +113,11 @@ class TensorStruct:
             if isinstance(value, Tensor | TensorStruct):
                 return value.device
         return torch.device("cpu")
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Returns the tensor fields that are there, by name: optional ones may be absent."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {name: value for name, value in values.items() if isinstance(value, Tensor)}
 
     def replace(self, **changes: Any) -> Self:
         """Returns a copy with some fields changed; shapes are checked again."""
@@ -159,13 +173,20 @@ class TensorStruct:
         return dataclasses.replace(self, **changes)
 
 
+def _is_absent(field: dataclasses.Field, value: Any) -> bool:
+    return value is None and field.metadata.get("optional", False)
+
+
 def stack(structs: Sequence[T]) -> T:
-    """Joins structs of equal shapes along a new batch axis; static fields are the first's."""
+    """Joins structs of equal shapes along a new batch axis; static fields are the first's.
+
+    An optional field that some of them lack is zero in these, and absent where all lack it.
+    """
     return _join(structs, torch.stack)
 
 
 def cat(structs: Sequence[T]) -> T:
-    """Joins batched structs along their first batch axis; static fields are the first's."""
+    """Joins batched structs along their first batch axis; static and optional fields: `stack`."""
     return _join(structs, torch.cat)
 
 
@@ -175,8 +196,24 @@ def _join(structs: Sequence[Any], joiner: Callable) -> Any:
         values = [getattr(s, field.name) for s in structs]
         if field.metadata.get("static"):
             continue
+        if field.metadata.get("optional"):
+            values = _completed(structs, field, values)
         if isinstance(values[0], TensorStruct):
             changes[field.name] = _join(values, joiner)
         elif isinstance(values[0], Tensor):
             changes[field.name] = joiner(values)
     return dataclasses.replace(first, **changes)
+
+
+def _completed(
+    structs: Sequence[TensorStruct], field: dataclasses.Field, values: list[Tensor | None]
+) -> list[Tensor | None]:
+    """Returns an optional field's values with zeros for those that some of the structs lack."""
+    known = next((value for value in values if value is not None), None)
+    if known is None:
+        return values
+    shape = known.shape[known.ndim - len(field.metadata["shape"]) :]
+    return [
+        known.new_zeros(*struct.batch_shape, *shape) if value is None else value
+        for struct, value in zip(structs, values, strict=True)
+    ]

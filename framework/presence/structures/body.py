@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Self
 
+import torch
 from torch import Tensor
 
 from presence.structures.base import TensorStruct, static, tensor
@@ -22,12 +24,43 @@ class BodyParams(TensorStruct):
             (0 pelvis = global orientation, 1-21 body, 22 jaw, 23-24 eyes, 25-39 left hand,
             40-54 right hand); hands are absolute (flat hand = zero).
         translation: [... 3] metres.
+        offsets: [... V 3] metres, displacements of the person's rest vertices beyond the shape
+            space, such as FLAME's head on an SMPL-X body; None where there are none. The rest
+            joints do not follow them.
     """
 
     betas: Tensor = tensor("S")
     expression: Tensor = tensor("E")
     pose: Tensor = tensor("55 3", unit="rad")
     translation: Tensor = tensor("3", unit="m")
+    offsets: Tensor | None = tensor("V 3", unit="m", optional=True)
+
+    def at_rest(self) -> Self:
+        """Returns the same person in the T-pose at the origin, without expression."""
+        return self.map(torch.zeros_like).replace(betas=self.betas, offsets=self.offsets)
+
+    def shaped_as(self, person: BodyParams) -> Self:
+        """Returns the same pose, expression and place of another person.
+
+        Args:
+            person: whose shape, betas and offsets, it takes: unbatched, or batched alike.
+        """
+        offsets = person.offsets
+        batch = self.batch_shape
+        return self.replace(
+            betas=person.betas.expand(*batch, -1),
+            offsets=None if offsets is None else offsets.expand(*batch, -1, -1),
+        )
+
+    def with_offsets(self, vertices: int) -> Self:
+        """Returns the same person with offsets [... V 3], zeros where there were none.
+
+        Args:
+            vertices: V of the body model.
+        """
+        if self.offsets is not None:
+            return self
+        return self.replace(offsets=self.pose.new_zeros(*self.batch_shape, vertices, 3))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -36,7 +69,7 @@ class ProxyMesh(TensorStruct):
 
     Attributes:
         vertices: [... V 3] posed, world, metres.
-        rest_vertices: [... V 3] with shape and expression, in the rest pose.
+        rest_vertices: [... V 3] with shape, offsets and expression, in the rest pose.
         skin_rotations: [... V 3 3] blended linear part of each vertex's skinning transform.
         joints: [... J 3] posed joints, world, metres.
     """

@@ -56,6 +56,8 @@ class SphereBody(Body):
     def forward(self, params: BodyParams) -> ProxyMesh:
         """Scales, turns and moves the sphere."""
         rest = self.template * (1 + params.betas[..., :1, None])
+        if params.offsets is not None:
+            rest = rest + params.offsets
         turn = axis_angle_to_matrix(params.pose[..., 0, :])
         vertices = rest @ turn.transpose(-1, -2) + params.translation[..., None, :]
         rotations = turn[..., None, :, :].expand(*vertices.shape, 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,10 @@ def save_tracking(path: str | Path, tracking: Tracking, *, body_name: str = "") 
 
     Arrays: SMPL-X's `global_orient` [1 3], `body_pose` [1 63], `jaw_pose`, `leye_pose`,
     `reye_pose` [1 3], `left_hand_pose`, `right_hand_pose` [1 45] (axis-angle, rad, flat hand = 0),
-    `transl` [1 3] (m), `expression` [1 E], `betas` [S]; the camera's `K` [3 3] (px),
-    `cam_from_world` [4 4] (m), `image_size` (height, width); `visibility_names`, `visibility`;
-    `keypoints_*` [K 3] (px, px, confidence); `notes`; `body_name`.
+    `transl` [1 3] (m), `expression` [1 E], `betas` [S]; our own `offsets` [V 3] (m, of the rest
+    mesh) where the person has them; the camera's `K` [3 3] (px), `cam_from_world` [4 4] (m),
+    `image_size` (height, width); `visibility_names`, `visibility`; `keypoints_*` [K 3] (px, px,
+    confidence); `notes`; `body_name`.
 
     Args:
         path: file to write.
@@ -37,7 +39,7 @@ def save_tracking(path: str | Path, tracking: Tracking, *, body_name: str = "") 
     arrays |= {
         "transl": body.translation[None].numpy(),
         "expression": body.expression[None].numpy(),
-        "betas": body.betas.numpy(),
+        **shape_arrays(body),
         "K": camera.K.numpy(),
         "cam_from_world": camera.cam_from_world.numpy(),
         "image_size": np.array([camera.height, camera.width], np.int64),
@@ -50,6 +52,28 @@ def save_tracking(path: str | Path, tracking: Tracking, *, body_name: str = "") 
     memory = io.BytesIO()
     np.savez_compressed(memory, **arrays)
     write_bytes(path, memory.getvalue())
+
+
+def shape_arrays(person: BodyParams) -> dict[str, np.ndarray]:
+    """Returns a person's shape as it is stored: `betas` [S], and `offsets` [V 3] if there are any.
+
+    Args:
+        person: unbatched.
+    """
+    names = ("betas",) if person.offsets is None else ("betas", "offsets")
+    return {name: getattr(person, name).cpu().numpy() for name in names}
+
+
+def read_shape(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor | None]:
+    """Returns `betas` [S] and `offsets` [V 3] or None of a tracking file, as `BodyParams` has them.
+
+    Args:
+        arrays: of a picture's file or a video's.
+    """
+    names = ("betas", "offsets")
+    stored = {name: arrays[name] for name in names if name in arrays}
+    found = {n: torch.from_numpy(np.ascontiguousarray(v, np.float32)) for n, v in stored.items()}
+    return {"betas": found["betas"], "offsets": found.get("offsets")}
 
 
 def load_tracking(path: str | Path, *, body_name: str = "") -> Tracking:
@@ -112,7 +136,7 @@ def _tracking(arrays: dict[str, np.ndarray]) -> Tracking:
     prefix = "keypoints_"
     return Tracking(
         body=BodyParams(
-            betas=read("betas"),
+            **read_shape(arrays),  # type: ignore[arg-type]
             expression=read("expression")[0],
             pose=pose,
             translation=read("transl")[0],

@@ -137,12 +137,16 @@ class PointRig:
         shapedirs: [N 3 S] metres by shape coefficient.
         exprdirs: [N 3 E] metres by expression coefficient.
         weights: [N 55] skinning weights.
+        corners: [N 3] vertices of the body that each point lies between.
+        shares: [N 3] of the corners; zeros for a joint's point, which no vertex carries.
     """
 
     template: Tensor
     shapedirs: Tensor
     exprdirs: Tensor
     weights: Tensor
+    corners: Tensor
+    shares: Tensor
 
     def __len__(self) -> int:
         return len(self.template)
@@ -156,6 +160,8 @@ class PointRig:
             blend[vertices],
             expression[vertices],
             body.weights[vertices],
+            vertices[:, None].expand(-1, 3),
+            body.v_template.new_tensor([1.0, 0.0, 0.0]).expand(len(vertices), 3),
         )
 
     @classmethod
@@ -168,14 +174,21 @@ class PointRig:
 def _surface_rig(body: Body, marks: LandmarkSet) -> PointRig:
     corners = body.topology.faces[marks.face_ids.clamp_min(0)]  # [K 3]
     rigs = [PointRig.of_vertices(body, corners[:, k]) for k in range(3)]
-    fields = [field.name for field in dataclasses.fields(PointRig)]
 
     def blend(name: str) -> Tensor:
         parts = [getattr(rig, name) for rig in rigs]
         shape = (-1, *[1] * (parts[0].ndim - 1))
-        return sum(part * marks.barycentrics[:, k].reshape(shape) for k, part in enumerate(parts))
+        weighted = [p * marks.barycentrics[:, k].reshape(shape) for k, p in enumerate(parts)]
+        return weighted[0] + weighted[1] + weighted[2]
 
-    return PointRig(*(blend(name) for name in fields))
+    return PointRig(
+        blend("template"),
+        blend("shapedirs"),
+        blend("exprdirs"),
+        blend("weights"),
+        corners,
+        marks.barycentrics,
+    )
 
 
 def _joint_rig(body: Body, marks: LandmarkSet) -> PointRig:
@@ -189,6 +202,8 @@ def _joint_rig(body: Body, marks: LandmarkSet) -> PointRig:
         shape[joints],
         expression[joints],
         weights.to(body.weights),
+        body.topology.faces.new_zeros(len(joints), 3),
+        body.weights.new_zeros(len(joints), 3),
     )
 
 

@@ -135,6 +135,8 @@ class FitRig:
             rig.shapedirs.double(),
             rig.exprdirs.double(),
             rig.weights.double(),
+            rig.corners,
+            rig.shares.double(),
         )
         self.joint_template = body.joint_template.reshape(-1, 3).double()
         self.joint_shapedirs = body.joint_shapedirs.unflatten(-1, (-1, 3)).permute(1, 2, 0).double()

@@ -18,7 +18,7 @@ from presence.io.video import check_video_path, write_video
 from presence.rasterize import build_rasterizer
 from presence.registry import TRACKERS
 from presence.structures import BodyParams, Camera, Portrait, Tracking
-from presence.tracking.files import load_tracking, save_tracking
+from presence.tracking.files import load_tracking, read_shape, save_tracking
 from presence.tracking.overlay import draw_overlay
 from presence.tracking.turned_views import Facing, track_turned
 from presence.tracking.video import FrameSource, VideoOptions, VideoTracker, open_frames
@@ -126,11 +126,11 @@ def _overlays(
 ) -> Iterator[Tensor]:
     with np.load(out, allow_pickle=False) as file:
         K, pose = torch.from_numpy(file["K"]), torch.from_numpy(file["cam_from_world"])
-        betas = torch.from_numpy(file["betas"])
+        person = read_shape(file)
     camera = Camera(K, pose, source.width, source.height)
     rasterizer = build_rasterizer("cpu")
     for number, frame in zip(range(params.batch_shape[0]), source.frames()):
         rgb = torch.tensor(frame).permute(2, 0, 1).float() / 255
         portrait = Portrait(rgb, torch.ones_like(rgb[:1]))
-        mesh = body(params[number].replace(betas=betas))
+        mesh = body(params[number].replace(**person))
         yield draw_overlay(portrait, mesh, camera, body.topology, rasterizer)

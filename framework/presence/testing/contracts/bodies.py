@@ -37,6 +37,7 @@ def check_body(body: Body, *, device: str = "cpu") -> None:
         _check_rest_pose(body)
         _check_rigid_motion(body)
         _check_batches(body, device)
+        _check_offsets(body, device)
     _check_gradients(body)
 
 
@@ -113,6 +114,23 @@ def _check_batches(body: Body, device: str) -> None:
     ids = body.vertex_parts
     require(moved[:, ids["left_hand"]].min() > 0.05, body, "the left elbow moves the left hand")
     require(moved[:, ids["right_hand"]].max() < 1e-4, body, "and leaves the right hand alone")
+
+
+def _check_offsets(body: Body, device: str) -> None:
+    people = sample_people(body, 2, device)
+    without, count = body(people), body.topology.num_vertices
+    zero = body(people.with_offsets(count))
+    require_equal(without, zero, body, "offsets of zero change nothing", atol=1e-6)
+    offsets = torch.zeros(2, count, 3, device=device)
+    offsets[0, count // 2] = torch.tensor([0.01, -0.02, 0.03], device=device)
+    mesh = body(people.replace(offsets=offsets))
+    error = (mesh.rest_vertices - without.rest_vertices - offsets).abs().max()
+    require(error < 1e-5, body, "offsets are added to the rest mesh")
+    turned = (without.skin_rotations @ offsets[..., None])[..., 0]
+    error = (mesh.vertices - without.vertices - turned).abs().max()
+    require(error < 1e-4, body, "offsets are skinned with their vertices")
+    error = (mesh.joints - without.joints).abs().max()
+    require(error < 1e-6, body, "joints do not follow offsets")
 
 
 def _check_gradients(body: Body) -> None:

@@ -135,7 +135,7 @@ def check_decoder(
     people = sample_people(body, 2, device)
     camera = facing_camera(body, 2, 64, device)
     with torch.no_grad():
-        canonical: ProxyMesh = body(people.map(torch.zeros_like).replace(betas=people.betas))
+        canonical: ProxyMesh = body(people.at_rest())
         posed: ProxyMesh = body(people)
     known = dict(portrait=sample_portrait(2, 64, device), posed=posed)
     unknown = [name for name in decoder.also if name not in known]

@@ -14,6 +14,7 @@ from presence.tracking.fusing.conversion import estimate_of, tracking_of
 from presence.tracking.fusing.dense_models import DenseModels
 from presence.tracking.landmarks import LandmarkMap
 from presence.tracking.refinement import FrameStates, RefineOptions, Refiner, gather
+from presence.tracking.refinement.head_tie import HeadTie
 from presence.tracking.refinement.posing import fit_camera, seen_by_camera
 
 FAR = RefineOptions(near=0.4, near_place=0.3, robust=10.0, steps=2.0)
@@ -53,7 +54,8 @@ class StartRefiner:
         """Returns the refined tracking; what is said of the start stays.
 
         On an SMPL-X body, with a FLAME file and FLAME's view of the head among the models, the
-        head stage ends on FLAME's head; a note says so, or why not.
+        shape is tied to FLAME's, where it may change, and the head stage ends on FLAME's head,
+        which the tracking has as offsets; a note says so, or why not.
 
         Args:
             portrait: with the person's alpha.
@@ -73,7 +75,10 @@ class StartRefiner:
         scale, focal = width / start.camera.width, float(camera.K[0, 0])
         targets = self.dense.targets([models or {}], scale)
         flame, note = self.dense.head(self.body, [models or {}], scale, flame_shape)
-        refined = self.refiner(states, evidence, focal, betas=betas, dense=targets, flame=flame)
+        tie = HeadTie(flame[0], flame[1].shape) if betas and flame is not None else None
+        refined = self.refiner(
+            states, evidence, focal, betas=betas, dense=targets, flame=flame, tie=tie
+        )
         found = refined.params()[0]
         seen = Tracking(found, fit_camera(start.camera.K, *_size(start)))
         moved = tracking_of(estimate_of(seen, self.body, {}, "refined"), self.body)

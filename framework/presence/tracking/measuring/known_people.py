@@ -112,7 +112,7 @@ def _write(path: Path, person: KnownPerson) -> None:
     memory = io.BytesIO()
     body, camera = person.body, person.camera
     rgb = (person.portrait.rgb.clamp(0, 1) * 255).round().byte()
-    fields = {f.name: getattr(body, f.name).numpy() for f in dataclasses.fields(body)}
+    fields = {name: value.numpy() for name, value in body.tensors().items()}
     fields |= {"rgb": rgb.numpy(), "K": camera.K.numpy()}
     np.savez(memory, cam_from_world=camera.cam_from_world.numpy(), **fields)
     write_bytes(path, memory.getvalue())

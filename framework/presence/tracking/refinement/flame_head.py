@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 
 import torch
@@ -13,14 +14,18 @@ from presence.bodies import PARENTS, Body
 from presence.bodies.flame import NUM_SHAPE, Flame
 from presence.bodies.skinning import forward_kinematics, posed_from_rest, skin
 from presence.errors import AssetError
-from presence.geometry import axis_angle_to_matrix, matrix_to_axis_angle
+from presence.motion.curves import smoothstep
 from presence.structures import PartModel
+from presence.tracking.refinement.alignment import fit_affine, fit_similarity, transformed
 from presence.tracking.refinement.losses import geman_mcclure, project
 from presence.tracking.refinement.posing import FrameStates, Variables
+from presence.tracking.refinement.rim import rim_distances
 from presence.tracking.refinement.stages import FACE_JOINTS
 
-_NECK_AND_HEAD = (12, 15)
-_MOVED = (*_NECK_AND_HEAD, *FACE_JOINTS)
+MOVED = (12, 15, *FACE_JOINTS)
+"""The joints that turn in FLAME's stage: neck, head, jaw and eyes."""
+RIM = 0.03
+"""Metres over which FLAME's head fades into the body's at the neck."""
 _RIDGE = 1e-6  # m^2: an expression coefficient of 1 counts like one vertex that is 1 mm off
 OtherCost = Callable[[Variables], Tensor | float]
 """Terms beside the dense one, of the same variables: [T] or their sum."""
@@ -39,19 +44,6 @@ def head_pixels(flame: Flame, head: PartModel) -> Tensor:
     root = flame.joint_regressor[0] @ flame.rest(head.shape, head.expression)
     cam = head.place(points, root)
     return (cam @ head.K.mT)[..., :2] / cam[..., 2:].clamp_min(1e-3)
-
-
-def fit_affine(source: Tensor, target: Tensor) -> Tensor:
-    """Returns the affine map [3 4] that brings points [N 3] nearest to target [N 3].
-
-    Example:
-        >>> points = torch.rand(9, 3)
-        >>> torch.allclose(fit_affine(points, 2 * points + 1), torch.tensor(
-        ...     [[2., 0, 0, 1], [0, 2, 0, 1], [0, 0, 2, 1]]), atol=1e-4)
-        True
-    """
-    extended = torch.cat([source, torch.ones_like(source[:, :1])], -1).double()
-    return torch.linalg.lstsq(extended, target.double()).solution.T.to(source)
 
 
 class FlameHead:
@@ -78,33 +70,75 @@ class FlameHead:
         body, flame = copy.deepcopy(self.body).to(device), copy.deepcopy(self.flame).to(device)
         return FlameHead(body, flame, self.ids.to(device))
 
-    def affine(self, betas: Tensor, shape: Tensor) -> Tensor:
-        """Returns the map [3 4] from FLAME's neutral head to the body's canonical one."""
+    @functools.cached_property
+    def between_means(self) -> Tensor:
+        """The affine map [3 4] that brings FLAME's mean head to the mean body's."""
+        return fit_affine(self.flame.v_template, self.body.v_template[self.ids])
+
+    def canonical(self, shape: Tensor) -> Tensor:
+        """Returns FLAME's neutral head of a shape, brought to the mean body, [V 3] m."""
+        return transformed(self.between_means, self.flame.rest(shape, shape.new_zeros(0)))
+
+    def own(self, betas: Tensor) -> Tensor:
+        """Returns the body's own neutral head in the rest pose, [V 3] m."""
         nothing = betas.new_zeros(self.body.num_expression)
-        canonical = self.body.rest_vertices(betas, nothing)[self.ids]
-        return fit_affine(self.flame.rest(shape, shape.new_zeros(0)), canonical)
+        return self.body.rest_vertices(betas, nothing)[self.ids]
+
+    def affine(self, betas: Tensor, shape: Tensor) -> Tensor:
+        """Returns the map [3 4] from FLAME's neutral head to the body's canonical one.
+
+        Affine between the two models' mean heads, and beyond that only a size and a place for
+        this person: an affine map of their own would press FLAME's head into the proportions of
+        the body's, and leave of its form what is not affine.
+        """
+        fitted = fit_similarity(self.canonical(shape), self.own(betas))
+        means = self.between_means
+        return torch.cat(
+            [fitted[:, :3] @ means[:, :3], transformed(fitted, means[:, 3])[:, None]], -1
+        )
 
     def rest(self, betas: Tensor, shape: Tensor, expression: Tensor, affine: Tensor) -> Tensor:
         """Returns the body's rest mesh [T V 3] with FLAME's head; expression [T E]."""
         nothing = betas.new_zeros(self.body.num_expression)
         body = self.body.rest_vertices(betas, nothing).expand(len(expression), -1, -1)
         head = self.flame.rest(shape.expand(len(expression), -1), expression)
-        return body.index_copy(1, self.ids, head @ affine[:, :3].T + affine[:, 3])
+        return body.index_copy(1, self.ids, transformed(affine, head))
 
-    def body_expression(self, betas: Tensor, shape: Tensor, expression: Tensor) -> Tensor:
+    @functools.cached_property
+    def fade(self) -> Tensor:
+        """How much of FLAME's head is taken at each of its vertices, [V] in 0..1.
+
+        0 on the rim, where the head's vertices have neighbours that are not the head's, and 1 from
+        `RIM` of the mesh's edges away from it; smooth in between, so that the neck does not tear.
+        """
+        return smoothstep(rim_distances(self.body, self.ids) / RIM).to(self.ids.device)
+
+    def offsets(self, betas: Tensor, shape: Tensor, affine: Tensor) -> Tensor:
+        """Returns what turns the body's rest mesh into one with FLAME's neutral head, [V 3] m.
+
+        Args:
+            betas: [S] the body's shape.
+            shape: FLAME's.
+            affine: [3 4] that brings FLAME's head to the body's.
+        """
+        head = transformed(affine, self.flame.rest(shape, shape.new_zeros(0)))
+        moved = self.fade[:, None] * (head - self.own(betas))
+        return moved.new_zeros(self.body.num_vertices, 3).index_copy(0, self.ids, moved)
+
+    def body_expression(self, shape: Tensor, expression: Tensor, affine: Tensor) -> Tensor:
         """Returns the body's own expressions [T E] that move its head as FLAME's do.
 
         The rest of the pipeline poses the body by its own coefficients, and these carry over to
         it what FLAME's expressions do. Least squares over the head's vertices at rest.
 
         Args:
-            betas: [S] the body's shape.
             shape: FLAME's.
             expression: [T E'] FLAME's.
+            affine: [3 4] that brings FLAME's head to the body's.
         """
         neutral = self.flame.rest(shape, expression.new_zeros(0))
         head = self.flame.rest(shape.expand(len(expression), -1), expression)
-        moved = (head - neutral) @ self.affine(betas, shape)[:, :3].T  # [T V 3]
+        moved = (head - neutral) @ affine[:, :3].T  # [T V 3]
         own = self.body.exprdirs.unflatten(-1, (-1, 3))[:, self.ids].flatten(1).double()  # [E V*3]
         gram = own @ own.T + _RIDGE * torch.eye(len(own), dtype=own.dtype, device=own.device)
         right = own @ moved.flatten(1).double().T
@@ -115,7 +149,7 @@ class FlameHead:
     ) -> Tensor:
         """Returns the replaced head as the body poses it, [T V 3] in the fit's axes."""
         head = self.flame.rest(shape.expand(len(expression), -1), expression)
-        rest = head @ affine[:, :3].T + affine[:, 3]
+        rest = transformed(affine, head)
         joints = self.body.rest_joints(states.betas, states.expression)
         world, placed = forward_kinematics(states.rotations, joints, PARENTS)
         transforms = posed_from_rest(world, placed, joints)
@@ -216,7 +250,7 @@ def refine_flame_head(
     """
     centre = states.translation.new_tensor([size[0] / 2, size[1] / 2])
     affine = head.affine(states.betas, track.shape)
-    variables = Variables(states, _MOVED, translation=True)
+    variables = Variables(states, MOVED, translation=True)
     grown = torch.zeros_like(track.shape, requires_grad=True)
     mimic = torch.zeros_like(track.expression, requires_grad=True)
     moved = [mimic] if track.known else [grown, mimic]
@@ -249,58 +283,3 @@ def refine_flame_head(
             track, shape=track.shape + grown, expression=track.expression + mimic
         )
         return variables.states(), found
-
-
-def carried_over(
-    before: FrameStates, found: FrameStates, expression: Tensor, valid: Tensor
-) -> FrameStates:
-    """Gives frames between those with FLAME what it changed there.
-
-    A video's FLAME is estimated in some frames. What it changes of the head's pose and place, of
-    jaw, eyes and expression would come and go with them; in between, the change is interpolated,
-    on top of what the face points show.
-
-    Args:
-        before: T frames before FLAME's stage.
-        found: the same after it.
-        expression: [T E] FLAME's in the body's own coefficients.
-        valid: [T] 1 in frames with FLAME. Before the first and after the last, `found` stays.
-    """
-    rows = torch.tensor(_MOVED, device=valid.device)
-    old, new = before.rotations[:, rows], found.rotations[:, rows]
-    turned = matrix_to_axis_angle(new @ old.mT)
-    turned = between_valid(turned.flatten(1), valid).view_as(turned)
-    place = before.translation + between_valid(found.translation - before.translation, valid)
-    own = found.expression
-    numbers, known = torch.arange(len(valid), device=valid.device), valid.nonzero()[:, 0]
-    filled = (numbers > known[0]) & (numbers < known[-1]) & (valid <= 0)
-    joined = torch.where(filled[:, None, None, None], axis_angle_to_matrix(turned) @ old, new)
-    return dataclasses.replace(
-        found,
-        rotations=found.rotations.index_copy(1, rows, joined),
-        translation=torch.where(filled[:, None], place, found.translation),
-        expression=own + between_valid(expression - own, valid),
-    )
-
-
-def between_valid(values: Tensor, valid: Tensor) -> Tensor:
-    """Fills rows [T D] between valid ones linearly; zero before the first and after the last.
-
-    Args:
-        values: [T D].
-        valid: [T] above 0 in at least one row.
-
-    Example:
-        >>> values = torch.tensor([9.0, 2.0, 9.0, 4.0, 9.0])[:, None]
-        >>> between_valid(values, torch.tensor([0.0, 1.0, 0.0, 1.0, 0.0])).flatten().tolist()
-        [0.0, 2.0, 3.0, 4.0, 0.0]
-    """
-    known = valid.nonzero()[:, 0]
-    frames = torch.arange(len(values), device=values.device)
-    after = torch.searchsorted(known, frames).clamp(max=len(known) - 1)
-    before = (after - (frames < known[after]).long()).clamp_min(0)
-    span = (known[after] - known[before]).clamp_min(1)
-    share = ((frames - known[before]) / span)[:, None]
-    filled = torch.lerp(values[known[before]], values[known[after]], share.to(values))
-    inside = (frames >= known[0]) & (frames <= known[-1])
-    return filled * inside[:, None]

@@ -28,19 +28,24 @@ class FrameStates:
         translation: [T 3] metres.
         betas: [S], shared by all frames.
         expression: [T E].
+        offsets: [V 3] of the rest vertices beyond the shape, shared too; see `BodyParams`.
     """
 
     rotations: Tensor
     translation: Tensor
     betas: Tensor
     expression: Tensor
+    offsets: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.rotations)
 
     def __getitem__(self, frames: slice | Tensor) -> FrameStates:
-        return FrameStates(
-            self.rotations[frames], self.translation[frames], self.betas, self.expression[frames]
+        return dataclasses.replace(
+            self,
+            rotations=self.rotations[frames],
+            translation=self.translation[frames],
+            expression=self.expression[frames],
         )
 
     def to(self, device: torch.device | str) -> FrameStates:
@@ -50,26 +55,30 @@ class FrameStates:
             self.translation.to(device),
             self.betas.to(device),
             self.expression.to(device),
+            None if self.offsets is None else self.offsets.to(device),
         )
 
     def params(self) -> BodyParams:
         """Returns body parameters [T] in the fit's axes, on the CPU."""
         states = self.to("cpu")
+        offsets = states.offsets
         return BodyParams(
             betas=states.betas.expand(len(self), -1).contiguous(),
             expression=states.expression,
             pose=matrix_to_axis_angle(states.rotations),
             translation=states.translation,
+            offsets=None if offsets is None else offsets.expand(len(self), -1, -1),
         )
 
     @classmethod
     def from_params(cls, params: BodyParams) -> FrameStates:
-        """Converts parameters [T] in the fit's axes; the shape becomes the mean over frames."""
+        """Converts parameters [T] in the fit's axes; shape and offsets become their means."""
         return cls(
             axis_angle_to_matrix(params.pose.float()),
             params.translation.float(),
             params.betas.float().mean(0),
             params.expression.float(),
+            None if params.offsets is None else params.offsets.float().mean(0),
         )
 
     @classmethod
@@ -96,6 +105,24 @@ def seen_by_camera(body: Body, tracking: Tracking) -> BodyParams:
     place = turn @ (pelvis + params.translation) + pose.new_tensor(FLIP) * pose[:3, 3]
     root = matrix_to_axis_angle(turn @ axis_angle_to_matrix(params.pose[0]))
     return params.replace(pose=torch.cat([root[None], params.pose[1:]]), translation=place - pelvis)
+
+
+def reshaped(body: Body, states: FrameStates, betas: Tensor) -> FrameStates:
+    """Returns the same people in another shape, where they look as large as before.
+
+    What a shape adds to the size of the skeleton, the pelvis' distance from the camera makes up
+    for: a picture does not tell the two apart.
+
+    Args:
+        body: the model.
+        states: of T frames.
+        betas: [S] the new shape.
+    """
+    nothing = betas.new_zeros(body.num_expression)
+    joints = torch.stack([body.rest_joints(b, nothing) for b in (states.betas, betas)])
+    before, after = (joints - joints.mean(1, keepdim=True)).square().sum((1, 2)).sqrt()
+    place = (after / before) * (states.translation + joints[0, 0]) - joints[1, 0]
+    return dataclasses.replace(states, betas=betas, translation=place)
 
 
 def turned(states: FrameStates, degrees: float) -> FrameStates:
@@ -130,6 +157,7 @@ class BatchRig:
         self.shapedirs = rig.shapedirs.float().to(device)  # [N 3 S]
         self.exprdirs = rig.exprdirs.float().to(device).flatten(0, 1)  # [N*3 E]
         self.weights = rig.weights.float().to(device)
+        self.corners, self.shares = rig.corners.to(device), rig.shares.float().to(device)
         self.joint_template = body.joint_template.reshape(-1, 3).to(device)
         self.joint_shapedirs = body.joint_shapedirs.to(device)  # [S 55*3]
         self.joint_exprdirs = body.joint_exprdirs.to(device)
@@ -140,6 +168,8 @@ class BatchRig:
     def __call__(self, states: FrameStates) -> tuple[Tensor, Tensor, Tensor]:
         """Returns points [T N 3], joints [T 55 3] (m) and joint rotations [T 55 3 3]."""
         rest = self.template + self.shapedirs @ states.betas  # [N 3]
+        if states.offsets is not None:
+            rest = rest + (states.offsets[self.corners] * self.shares[..., None]).sum(-2)
         rest = rest + (states.expression @ self.exprdirs.T).unflatten(-1, (-1, 3))  # [T N 3]
         moved = states.betas @ self.joint_shapedirs + states.expression @ self.joint_exprdirs
         joints = self.joint_template + moved.unflatten(-1, (-1, 3))  # [T 55 3]
@@ -204,4 +234,5 @@ class Variables:
             start.translation if self.shift is None else start.translation + self.shift,
             betas,
             expression,
+            start.offsets,
         )

@@ -15,15 +15,12 @@ from presence.tracking.detection import LANDMARK_SETS, POSE
 from presence.tracking.evidence import keypoint_sigmas
 from presence.tracking.landmarks import LandmarkMap, PointRig
 from presence.tracking.refinement import losses
+from presence.tracking.refinement.carrying import carried_over
 from presence.tracking.refinement.dense import DenseCost, DenseTarget
 from presence.tracking.refinement.evidence import ROWS, FrameEvidence
-from presence.tracking.refinement.flame_head import (
-    FlameHead,
-    FlameTrack,
-    carried_over,
-    refine_flame_head,
-)
-from presence.tracking.refinement.posing import BatchRig, FrameStates, Variables
+from presence.tracking.refinement.flame_head import FlameHead, FlameTrack, refine_flame_head
+from presence.tracking.refinement.head_tie import HeadTie
+from presence.tracking.refinement.posing import BatchRig, FrameStates, Variables, reshaped
 from presence.tracking.refinement.stages import Stage, View, stages_for
 from presence.tracking.relaxed import JOINT, joint_limits, pose_sigma, relaxed_pose
 from presence.tracking.terms import left_jacobian_inverse
@@ -103,12 +100,14 @@ class Refiner:
         betas: bool = False,
         dense: Sequence[DenseTarget] = (),
         flame: tuple[FlameHead, FlameTrack] | None = None,
+        tie: HeadTie | None = None,
     ) -> FrameStates:
         """Runs the view's stages.
 
         With FLAME, the head stage on the body's own head and face points is followed by one on
-        FLAME's head. Frames where FLAME tracking failed have zero FLAME and keep the former's;
-        between two frames with FLAME, they take over what it changed there.
+        FLAME's head, which the result has as offsets. Frames where FLAME tracking failed have zero
+        FLAME and keep the former's; between two frames with FLAME, they take over what it changed
+        there.
 
         Args:
             start: of T frames, consecutive where smoothness counts.
@@ -119,13 +118,19 @@ class Refiner:
             betas: whether the shared shape may change in the body stage.
             dense: where FLAME or MANO see vertices of head or hands, for those stages.
             flame: the body with FLAME's head, and where the heads of the T frames were found.
+            tie: what FLAME's head says of the shape, for a shape that may change.
         """
         states = start.to(self.device)
+        if tie is not None and betas:
+            # The body stays on the CPU, and so does what is done once.
+            begin = start.to("cpu")
+            states = reshaped(self.body, begin, tie.nearest(begin.betas)).to(self.device)
+            tie = tie.to(self.device)
         seen = evidence.to(self.device)
         for stage in stages_for(view):
             moves = stage.betas or (betas and stage.name == "body")
             stage = dataclasses.replace(stage, betas=moves)
-            cost = _StageCost(self, stage, states, seen, focal, dense)
+            cost = _StageCost(self, stage, states, seen, focal, dense, tie)
             states = self._run(stage, states, cost, held)
             if stage.name == "head" and flame is not None and bool(flame[1].valid.any()):
                 states = self._flame(stage, states, seen, focal, *flame, held)
@@ -146,9 +151,11 @@ class Refiner:
         stage = dataclasses.replace(stage, sets={"pose": 1.0}, expression=False)
         others = _StageCost(self, stage, start, seen, focal)
         size = (seen.width, seen.height)
+        affine = head.affine(start.betas, track.shape)  # the stage's own: the shape may change
         found, fitted = refine_flame_head(head, start, track, focal, size, others=others, held=held)
-        mimic = head.body_expression(found.betas, fitted.shape, fitted.expression)
-        return carried_over(start, found, mimic, fitted.valid)
+        mimic = head.body_expression(fitted.shape, fitted.expression, affine)
+        offsets = head.offsets(found.betas, fitted.shape, affine)
+        return dataclasses.replace(carried_over(start, found, mimic, fitted.valid), offsets=offsets)
 
     def _run(self, stage: Stage, start: FrameStates, cost: _StageCost, held: int) -> FrameStates:
         shaped = range(len(start.betas)) if stage.betas else ()
@@ -186,8 +193,9 @@ class _StageCost:
         seen: FrameEvidence,
         focal: float,
         dense: Sequence[DenseTarget] = (),
+        tie: HeadTie | None = None,
     ) -> None:
-        self.stage, self.seen, self.focal = stage, seen, focal
+        self.stage, self.seen, self.focal, self.tie = stage, seen, focal, tie
         self.dense = DenseCost(refiner.body, dense, stage.name, start.rotations.device)
         self.options, device = refiner.options, start.rotations.device
         self.centre = torch.tensor([seen.width / 2, seen.height / 2], device=device)
@@ -295,6 +303,8 @@ class _StageCost:
             total = total + held + beyond.square().sum(-1)
         if variables.growth is not None:
             total = total + variables.growth.square().sum()
+            if self.tie is not None:
+                total = total + self.tie(states.betas)
         return total
 
 

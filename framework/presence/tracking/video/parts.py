@@ -28,7 +28,7 @@ class Part:
     """Some consecutive frames' results.
 
     Attributes:
-        params: [n] in the fit's axes.
+        params: [n] in the fit's axes, without offsets, which the whole video shares.
         visibility: [n P] of the parts in `visible_parts`' order.
         tracked: [n] whether a person was found in the frame.
         reasons: which estimators its keyframes came from, and why.
@@ -56,14 +56,14 @@ class PartStore:
         write_text(path, wanted)
 
     def shape(self, name: str = "shape") -> Tensor | None:
-        """Returns a shape [S] that was found, or None: the body's, or another model's by name."""
+        """Returns a shape that was found, or None: the body's [S], or what else `name` says."""
         path = self.folder / f"{name}.npy"
         return torch.from_numpy(np.load(path, allow_pickle=False)) if path.is_file() else None
 
-    def set_shape(self, betas: Tensor, name: str = "shape") -> None:
-        """Keeps a shape [S]."""
+    def set_shape(self, shape: Tensor, name: str = "shape") -> None:
+        """Keeps a shape."""
         memory = io.BytesIO()
-        np.save(memory, betas.cpu().numpy(), allow_pickle=False)
+        np.save(memory, shape.cpu().numpy(), allow_pickle=False)
         write_bytes(self.folder / f"{name}.npy", memory.getvalue())
 
     def __contains__(self, number: int) -> bool:
@@ -75,14 +75,14 @@ class PartStore:
             arrays = {name: torch.from_numpy(file[name]) for name in names}
             told = file[_REASONS].tolist() if _REASONS in file else []
         names = [field.name for field in dataclasses.fields(BodyParams)]
-        params = BodyParams(**{name: arrays[name] for name in names})
+        params = BodyParams(**{name: arrays[name] for name in names if name in arrays})
         reasons = tuple((part, source, why) for part, source, why in told)
         return Part(params, arrays["visibility"], arrays["tracked"], reasons)
 
     def add(self, number: int, part: Part) -> None:
         """Keeps the frames that count of a chunk."""
-        memory, params = io.BytesIO(), part.params
-        arrays = {f.name: getattr(params, f.name).numpy() for f in dataclasses.fields(params)}
+        memory = io.BytesIO()
+        arrays = {name: value.numpy() for name, value in part.params.tensors().items()}
         np.savez(
             memory,
             visibility=part.visibility.numpy(),

@@ -32,7 +32,9 @@ def keyframes(found: Sequence[bool], first: int, step: int) -> list[int]:
     return chosen
 
 
-def between(keys: Mapping[int, BodyParams], count: int, betas: Tensor) -> FrameStates:
+def between(
+    keys: Mapping[int, BodyParams], count: int, betas: Tensor, offsets: Tensor | None = None
+) -> FrameStates:
     """Fills the frames between keys: rotations on the shortest arc, everything else linearly.
 
     Args:
@@ -40,6 +42,7 @@ def between(keys: Mapping[int, BodyParams], count: int, betas: Tensor) -> FrameS
             key its values are held.
         count: T.
         betas: [S] of all frames.
+        offsets: [V 3] of all frames, see `BodyParams`.
     """
     numbers = sorted(keys)
     known = torch.tensor(numbers, dtype=torch.float32)
@@ -59,4 +62,5 @@ def between(keys: Mapping[int, BodyParams], count: int, betas: Tensor) -> FrameS
         torch.lerp(place[before], place[after], share[:, None]),
         betas,
         torch.lerp(face[before], face[after], share[:, None]),
+        offsets,
     )

@@ -15,6 +15,7 @@ from torch import Tensor
 from presence.io.video import progress
 from presence.structures import BodyParams, Camera, cat, focal_from_fov
 from presence.tracking.refinement.evidence import gather
+from presence.tracking.refinement.head_tie import HeadTie
 from presence.tracking.refinement.posing import FrameStates, fit_camera, seen_by_camera
 from presence.tracking.refinement.refiner import RefineOptions, Refiner
 from presence.tracking.relaxed import relaxed_pose
@@ -24,13 +25,11 @@ from presence.tracking.video.looks import FrameFits, FrameTracker, Look, small_s
 from presence.tracking.video.part_models import Found, PartModels
 from presence.tracking.video.parts import Part, PartStore
 from presence.tracking.video.reasons import Reason, reasons_of, why_alone
+from presence.tracking.video.shape import VideoShape
 from presence.tracking.video.starts import between, keyframes
 from presence.tracking.video.writing import VideoResult, write_video_tracking
 
 _log = logging.getLogger(__name__)
-HEAD_SHAPE = "head_shape"
-Shape = tuple[Tensor, Tensor | None]
-"""Of the whole video: the body's [S], and FLAME's [S] where there is a FLAME."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,11 +98,8 @@ class VideoTracker:
             InputError: nobody was found in any frame.
         """
         store = PartStore(out, self._plan(source))
-        shape = self._known_shape(store) or self._shape(source)
-        betas, head = shape
-        if head is not None:
-            store.set_shape(head, HEAD_SHAPE)
-        store.set_shape(betas)
+        shape = VideoShape.stored(store) or self._shape(source)
+        shape.keep(store)
         chunks = list(plan_chunks(source.count, self.options.length, self.options.ahead))
         done = next((c.number for c in chunks if c.number not in store), len(chunks))
         if 0 < done < len(chunks):
@@ -115,7 +111,7 @@ class VideoTracker:
             store,
             source,
             self._camera(source),
-            betas,
+            shape,
             body_name=self.body.name,
             notes=tuple(why_alone(self.frames.others, self.frames.missing)),
             one_euro=self.options.one_euro,
@@ -137,12 +133,7 @@ class VideoTracker:
     def _focal(self, source: FrameSource) -> float:
         return focal_from_fov(self.fov, max(self._seen_size(source)))
 
-    def _known_shape(self, store: PartStore) -> Shape | None:
-        """What a run that was stopped has found."""
-        betas = store.shape()  # written last
-        return None if betas is None else (betas, store.shape(HEAD_SHAPE))
-
-    def _shape(self, source: FrameSource) -> Shape:
+    def _shape(self, source: FrameSource) -> VideoShape:
         """Finds one shape of the body and one of FLAME's head, from frames over the video."""
         count = min(self.options.shape_frames, source.count)
         wanted = {round((i + 0.5) * source.count / count - 0.5) for i in range(count)}
@@ -161,18 +152,20 @@ class VideoTracker:
         if not fits:
             # The frames in between may still show somebody: the mean adult does for a shape.
             _log.info("nobody was found in %d frames spread over the video", count)
-            return self.body.default_params().betas, self.parts.mean_head()
+            return VideoShape(self.body.default_params().betas, self.parts.mean_head())
         start = FrameStates.from_params(cat([params.unsqueeze() for params in fits]))
         height, width = self._seen_size(source)
         evidence = gather([k.detection for k in looks], [k.mask for k in looks], width, height)
         focal = self._focal(source)
-        states = self.shaper(start, evidence, focal, betas=True)
-        return states.betas.cpu(), self.parts.head_shape(states, models, focal, (width, height))
+        heads = self.parts.heads(models)
+        tie = None if heads is None else HeadTie(heads[0], heads[1].shape)
+        states = self.shaper(start, evidence, focal, betas=True, tie=tie)
+        return self.parts.shape(states, heads, focal, (width, height))
 
     def _chunks(
         self,
         source: FrameSource,
-        shape: Shape,
+        shape: VideoShape,
         chunks: Sequence[Chunk],
         store: PartStore,
         label: str,
@@ -205,10 +198,10 @@ class VideoTracker:
         source: FrameSource,
         looks: list[Look],
         chunk: Chunk,
-        shape: Shape,
+        shape: VideoShape,
         before: BodyParams | None,
     ) -> Part:
-        held, (betas, head) = chunk.held, shape
+        held = chunk.held
         fixed = None if before is None else before[-held:]
         stop = min(chunk.kept - chunk.first, len(looks))
         keys: dict[int, BodyParams] = {}
@@ -218,21 +211,21 @@ class VideoTracker:
             keys = {number: fixed[number] for number in range(held)}
         found = [look.detection is not None for look in looks]
         for number in keyframes(found, held, self.options.key):
-            fitted = self.frames.fit(looks[number], betas, head)
+            fitted = self.frames.fit(looks[number], shape.betas, shape.head)
             if fitted is not None:
                 keys[number] = seen_by_camera(self.body, fitted.tracking)
                 models[number] = fitted.models
                 reasons += reasons_of(fitted.tracking) if number < stop else []
         if not keys:
-            keys = {0: self._absent(source, betas)}
-        start = between(keys, len(looks), betas)
+            keys = {0: self._absent(source, shape.betas)}
+        start = between(keys, len(looks), shape.betas, shape.offsets)
         if any(found):
             height, width = self._seen_size(source)
             evidence = gather([k.detection for k in looks], [k.mask for k in looks], width, height)
-            flame, dense = self.parts.of_chunk(models, len(looks), head)
+            flame, dense = self.parts.of_chunk(models, len(looks), shape.head)
             focal = self._focal(source)
             start = self.refiner(start, evidence, focal, held=held, dense=dense, flame=flame)
-        params, shown = start.params()[held:stop], looks[held:stop]
+        params, shown = start.params().replace(offsets=None)[held:stop], looks[held:stop]
         return Part(
             params.map(lambda value: value.contiguous()),
             torch.tensor([visibility(look.detection) for look in shown]),

@@ -18,6 +18,7 @@ from presence.tracking.video.looks import PART_NAMES
 from presence.tracking.video.one_euro import OneEuroFilter
 from presence.tracking.video.parts import Part, PartStore, join_parts
 from presence.tracking.video.reasons import summarize
+from presence.tracking.video.shape import VideoShape
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +43,7 @@ def write_video_tracking(
     store: PartStore,
     source: FrameSource,
     camera: Camera,
-    betas: Tensor,
+    shape: VideoShape,
     *,
     body_name: str,
     notes: tuple[str, ...] = (),
@@ -55,7 +56,7 @@ def write_video_tracking(
         store: the parts.
         source: the frames.
         camera: the still one, in the fit's axes.
-        betas: [S] of the whole video.
+        shape: of the whole video.
         body_name: of the body that was fitted.
         notes: one line a decision.
         one_euro: filter everything that moves.
@@ -78,7 +79,7 @@ def write_video_tracking(
     notes = (*notes, *summarize(reason for part in store.parts() for reason in part.reasons))
     placed = _from_first(camera, first)
     constants = {
-        "betas": betas.numpy(),
+        **shape.arrays(),
         "K": placed.K.numpy(),
         "cam_from_world": placed.cam_from_world.numpy(),
         "image_size": np.array([placed.height, placed.width], np.int64),
