@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
@@ -25,7 +24,6 @@ from presence.tracking.fusing.gate import framing_of, sight_of
 from presence.tracking.fusing.placing import landmark_distance
 from presence.tracking.fusing.regimes import RegimeMap
 from presence.tracking.fusing.start_refining import StartRefiner
-from presence.tracking.refinement import Refiner
 from presence_plugins.trackers.mediapipe_tracker import MediaPipeTracker
 from presence_plugins.trackers.picture_run import OPEN, PictureRun
 
@@ -174,19 +172,9 @@ class FusedTracker(Tracker):
         known = {} if flame_shape is None else {"flame_shape": flame_shape}
         free = run.betas is None
         try:
-            refine = self._refiner_for(run)
-            return refine(portrait, start, run.detection, run.models, betas=free, **known)
+            return self.refiner(portrait, start, run.detection, run.models, betas=free, **known)
         except AssetError as error:  # this body has no landmark map
             return start.replace(notes=(*start.notes, f"not refined: {error}"))
-
-    def _refiner_for(self, run: PictureRun) -> Refine:
-        """The stages, on the landmarks that the picture has."""
-        if not run.detection.taken or not isinstance(self.refiner, StartRefiner):
-            return self.refiner
-        own = copy.copy(self.refiner)
-        stages = own.refiner
-        own.refiner = Refiner(self.body, run.landmarks, stages.options, stages.device)
-        return own
 
     def _away(self, tracking: Tracking, run: PictureRun) -> float:
         try:

@@ -222,6 +222,12 @@ def landmarks_of(landmarks: LandmarkMap, detection: Detection) -> LandmarkMap:
     return LandmarkMap(changed) if detection.taken else landmarks
 
 
+def in_joints(landmarks: LandmarkMap) -> LandmarkMap:
+    """Returns a map as `landmarks_of` does where Sapiens' are all taken; see `JOINTS_OF`."""
+    changed = {name: _in_joints(landmarks.sets[name], rows) for name, rows in JOINTS_OF.items()}
+    return LandmarkMap({**landmarks.sets, **changed})
+
+
 def whose_keypoints(detection: Detection) -> str:
     """Returns the line that says whose keypoints a joined detection has.
 

@@ -20,6 +20,16 @@ ROWS: dict[str, slice] = {}
 for _name in LANDMARK_SETS:
     _start = max((rows.stop for rows in ROWS.values()), default=0)
     ROWS[_name] = slice(_start, _start + SET_SIZES[_name])
+_STACKED = (
+    "target",
+    "weights",
+    "bones",
+    "bone_weights",
+    "strength",
+    "contour",
+    "outlined",
+    "taken",
+)
 _CONTOUR = 160  # points of a mask's outline
 NUM_LANDMARKS = max(rows.stop for rows in ROWS.values())
 
@@ -39,6 +49,8 @@ class FrameEvidence(TensorStruct):
         outlined: [T C] 1 where there is such a point.
         strength: [T 55] how firmly joints are held, more where nothing was seen of them.
         upper: [T] 1 where only the upper body was seen.
+        taken: [T K] 1 where a landmark is Sapiens' and lies where that network means it; see
+            `presence.tracking.sapiens_points`.
         pairs: [M 2] landmark rows of the bones' ends.
         width: px.
         height: px.
@@ -54,6 +66,7 @@ class FrameEvidence(TensorStruct):
     outlined: Tensor = tensor("C")
     strength: Tensor = tensor("55")
     upper: Tensor = tensor("")
+    taken: Tensor = tensor("K")
     pairs: Tensor = static(default=torch.zeros(0, 2, dtype=torch.long))
     width: int = static(default=0)
     height: int = static(default=0)
@@ -79,9 +92,8 @@ def gather(
     ]
     sides = next((row["signed"].shape for row in rows if row["signed"] is not None), (2, 2))
     signed = [torch.zeros(sides) if row["signed"] is None else row["signed"] for row in rows]
-    names = ("target", "weights", "bones", "bone_weights", "strength", "contour", "outlined")
     return FrameEvidence(
-        **{name: torch.stack([row[name] for row in rows]).float() for name in names},
+        **{name: torch.stack([row[name] for row in rows]).float() for name in _STACKED},
         signed=torch.stack(signed).float(),
         masked=torch.tensor([float(row["signed"] is not None) for row in rows]),
         upper=torch.tensor([row["upper"] for row in rows]),
@@ -96,6 +108,9 @@ def _row(detection: Detection, mask: np.ndarray | None) -> dict:
     found = keypoint_weights(detection)
     for name, points in detection.keypoints.items():
         target[ROWS[name]], weights[ROWS[name]] = points[:, :2], found[name].float()
+    taken = torch.zeros(NUM_LANDMARKS)
+    for name, rows in detection.taken.items():
+        taken[ROWS[name]] = rows.float()
     bones, sure = [], []
     metric = {name: (pairs, world) for name, pairs, world in metric_bones(detection)}
     for name, pairs in _BONES.items():
@@ -123,6 +138,7 @@ def _row(detection: Detection, mask: np.ndarray | None) -> dict:
         "contour": contour,
         "outlined": outlined,
         "strength": joint_strength(detection, parts),
+        "taken": taken,
         "upper": float(detection.confidence("left_hip", "right_hip") < 0.5),
     }
 
