@@ -14,13 +14,22 @@ from torch import Tensor
 
 from presence.io.video import progress
 from presence.structures import BodyParams, Camera, cat, focal_from_fov
+from presence.tracking.detection import Detection
 from presence.tracking.refinement.evidence import gather
 from presence.tracking.refinement.posing import FrameStates, fit_camera, seen_by_camera
 from presence.tracking.refinement.refiner import RefineOptions, Refiner
 from presence.tracking.relaxed import relaxed_pose
 from presence.tracking.video.chunks import Chunk, plan_chunks
 from presence.tracking.video.frames import FrameSource
-from presence.tracking.video.looks import FrameFits, FrameTracker, Look, small_size, visibility
+from presence.tracking.video.keypoints import REACH, carried_over
+from presence.tracking.video.looks import (
+    TOGETHER,
+    FrameFits,
+    FrameTracker,
+    Look,
+    small_size,
+    visibility,
+)
 from presence.tracking.video.part_models import Found, PartModels
 from presence.tracking.video.parts import Part, PartStore
 from presence.tracking.video.reasons import Reason, reasons_of, why_alone
@@ -44,6 +53,8 @@ class VideoOptions:
         mask_every: every so many-th frame is segmented.
         side: px, frames that are larger are looked at in a smaller copy.
         shape_frames: frames, spread over the video, from which the shape is found.
+        keypoints: with Sapiens' file, it looks at every so many-th frame, and at keyframes; 0: at
+            keyframes alone. Most of a frame's time is this (docs/tracking.md).
         one_euro: filter the result; off unless asked for, the temporal term smooths already.
         refine: of the stages.
         device: where the stages run.
@@ -55,6 +66,7 @@ class VideoOptions:
     mask_every: int = 4
     side: int = 1280
     shape_frames: int = 8
+    keypoints: int = 2
     one_euro: bool = False
     refine: RefineOptions = RefineOptions(near=0.4, near_place=0.3)
     device: str = "cpu"
@@ -65,8 +77,10 @@ class VideoTracker:
 
     Keyframes start where the tracker puts them: at the fit to landmarks, or, with a tracker that
     has other estimators at hand, at its fused and refined start. Then, and only then, the
-    pictures of a chunk are held in memory too. Where FLAME and MANO see head and hands of a
-    keyframe, the head and hand stages of its chunk listen to them there.
+    pictures of a chunk are held in memory too. With Sapiens' file, its keypoints take the place
+    of MediaPipe's landmarks in the frames between as well (`presence.tracking.video.keypoints`).
+    Where FLAME and MANO see head and hands of a keyframe, the head and hand stages of its chunk
+    listen to them there.
 
     Args:
         tracker: detector, segmenter and single-frame fit.
@@ -153,6 +167,7 @@ class VideoTracker:
             if number not in wanted:
                 continue
             look = self.frames.look(frame, masked=True)
+            look = self.frames.with_keypoints([look], [0])[0]
             fitted = self.frames.fit(look, None)
             if fitted is not None:
                 looks.append(dataclasses.replace(look, picture=None))
@@ -164,7 +179,7 @@ class VideoTracker:
             return self.body.default_params().betas, self.parts.mean_head()
         start = FrameStates.from_params(cat([params.unsqueeze() for params in fits]))
         height, width = self._seen_size(source)
-        evidence = gather([k.detection for k in looks], [k.mask for k in looks], width, height)
+        evidence = gather([k.joined for k in looks], [k.mask for k in looks], width, height)
         focal = self._focal(source)
         states = self.shaper(start, evidence, focal, betas=True)
         return states.betas.cpu(), self.parts.head_shape(states, models, focal, (width, height))
@@ -195,10 +210,36 @@ class VideoTracker:
             store.add(chunk.number, self._chunk(source, list(seen), chunk, shape, before))
 
     def _looks(self, source: FrameSource, first: int, label: str) -> Iterator[Look]:
-        every = self.options.mask_every
-        bar = progress(source.frames(first), count=source.count - first, label=label)
-        for number, frame in enumerate(bar, start=first):
-            yield self.frames.look(frame, masked=number % every == 0)
+        """Yields looks at the frames from number `first` on.
+
+        Sapiens sees them in groups that begin at the same frames in every run, so that one that
+        was stopped goes on to the same result.
+        """
+        masked, group = self.options.mask_every, self._group()
+        begin = first - first % group
+        waiting: list[Look] = []
+        bar = progress(source.frames(begin), count=source.count - begin, label=label)
+        for number, frame in enumerate(bar, start=begin):
+            waiting.append(self.frames.look(frame, masked=number % masked == 0))
+            if (number + 1) % group == 0:
+                yield from self._grouped(waiting, begin, first)
+                waiting, begin = [], number + 1
+        yield from self._grouped(waiting, begin, first)
+
+    def _group(self) -> int:
+        """Returns how many frames are looked at before Sapiens sees some of them at once."""
+        every = self.options.keypoints
+        if not (self.frames.sees_keypoints and every):
+            return 1
+        return every * max(TOGETHER // every, 1)
+
+    def _grouped(self, looks: list[Look], begin: int, first: int) -> list[Look]:
+        """Returns looks from number `begin` on with keypoints, without those before `first`."""
+        every = self.options.keypoints
+        if every:
+            wanted = [n for n in range(len(looks)) if (begin + n) % every == 0]
+            looks = self.frames.with_keypoints(looks, wanted)
+        return looks[max(first - begin, 0) :]
 
     def _chunk(
         self,
@@ -217,7 +258,9 @@ class VideoTracker:
         if fixed is not None:
             keys = {number: fixed[number] for number in range(held)}
         found = [look.detection is not None for look in looks]
-        for number in keyframes(found, held, self.options.key):
+        numbers = keyframes(found, held, self.options.key)
+        looks = self.frames.with_keypoints(looks, numbers)
+        for number in numbers:
             fitted = self.frames.fit(looks[number], betas, head)
             if fitted is not None:
                 keys[number] = seen_by_camera(self.body, fitted.tracking)
@@ -228,17 +271,23 @@ class VideoTracker:
         start = between(keys, len(looks), betas)
         if any(found):
             height, width = self._seen_size(source)
-            evidence = gather([k.detection for k in looks], [k.mask for k in looks], width, height)
+            evidence = gather(self._joined(looks), [k.mask for k in looks], width, height)
             flame, dense = self.parts.of_chunk(models, len(looks), head)
             focal = self._focal(source)
             start = self.refiner(start, evidence, focal, held=held, dense=dense, flame=flame)
-        params, shown = start.params()[held:stop], looks[held:stop]
+        params, shown = start.params()[held:stop], [look.joined for look in looks[held:stop]]
         return Part(
             params.map(lambda value: value.contiguous()),
-            torch.tensor([visibility(look.detection) for look in shown]),
-            torch.tensor([look.detection is not None for look in shown]),
+            torch.tensor([visibility(seen) for seen in shown]),
+            torch.tensor([seen is not None for seen in shown]),
+            torch.tensor([seen is not None and bool(seen.taken) for seen in shown]),
             tuple(reasons),
         )
+
+    def _joined(self, looks: Sequence[Look]) -> list[Detection | None]:
+        """Returns what the stages listen to: Sapiens' keypoints, where there are some nearby."""
+        reach = max(REACH, self.options.key)
+        return carried_over([k.detection for k in looks], [k.joined for k in looks], reach)
 
     def _absent(self, source: FrameSource, betas: Tensor) -> BodyParams:
         """Somebody who stands in front of the camera, for a beginning that shows nobody."""
