@@ -194,7 +194,8 @@ class FusedTracker(Tracker):
     @functools.cached_property
     def refiner(self) -> Refine:
         """The paper's three stages, set up when they are first needed."""
-        return StartRefiner(self.body, self.open.fitter.landmarks, device=self._device)
+        landmarks = self.open.fitter.landmarks
+        return StartRefiner(self.body, landmarks, device=self._device, regimes=self.regimes)
 
     @property
     def detector(self) -> Any:

@@ -74,7 +74,7 @@ def track_turned(
         seen = joined if joined.taken else seen
     refiner = Refiner(fitter.body, fitter.landmarks, options, device)
     view: View = "back" if facing == "back" else "side"
-    evidence = gather([seen], [mask], width, height)
+    evidence = gather([seen], [mask], width, height, getattr(tracker, "regimes", None))
     found = refiner(start, evidence, float(camera.K[0, 0]), view=view)
     parts = visible_parts(seen) if seen else dict.fromkeys(front.visibility, 0.0)
     note = f"seen from {'behind' if facing == 'back' else 'the side'}, after the front view"

@@ -12,6 +12,8 @@ from torch import Tensor
 from presence.structures import TensorStruct, static, tensor
 from presence.tracking.detection import LANDMARK_SETS, SET_SIZES, Detection
 from presence.tracking.evidence import bone_weights, joint_strength, keypoint_weights, visible_parts
+from presence.tracking.fusing.gate import is_upper_body
+from presence.tracking.fusing.regimes import RegimeMap
 from presence.tracking.objective import metric_bones
 from presence.tracking.silhouette import SilhouetteTarget
 
@@ -48,7 +50,7 @@ class FrameEvidence(TensorStruct):
         contour: [T C 2] points of the mask's outline, px, evenly chosen.
         outlined: [T C] 1 where there is such a point.
         strength: [T 55] how firmly joints are held, more where nothing was seen of them.
-        upper: [T] 1 where only the upper body was seen.
+        upper: [T] 1 where only the upper body was seen, as the gate has it.
         taken: [T K] 1 where a landmark is Sapiens' and lies where that network means it; see
             `presence.tracking.sapiens_points`.
         pairs: [M 2] landmark rows of the bones' ends.
@@ -77,6 +79,7 @@ def gather(
     masks: Sequence[np.ndarray | None],
     width: int,
     height: int,
+    regimes: RegimeMap | None = None,
 ) -> FrameEvidence:
     """Collects what was detected; a frame without a detection has weights of zero.
 
@@ -85,9 +88,11 @@ def gather(
         masks: [T] alpha [H W] in 0..1, all of one size.
         width: px.
         height: px.
+        regimes: whose thresholds tell an upper body; None for the map that ships.
     """
+    regimes = regimes or RegimeMap.load()
     rows = [
-        _row(detection or Detection(width, height, {}), mask)
+        _row(detection or Detection(width, height, {}), mask, regimes)
         for detection, mask in zip(detections, masks, strict=True)
     ]
     sides = next((row["signed"].shape for row in rows if row["signed"] is not None), (2, 2))
@@ -103,7 +108,7 @@ def gather(
     )
 
 
-def _row(detection: Detection, mask: np.ndarray | None) -> dict:
+def _row(detection: Detection, mask: np.ndarray | None, regimes: RegimeMap) -> dict:
     target, weights = torch.zeros(NUM_LANDMARKS, 2), torch.zeros(NUM_LANDMARKS)
     found = keypoint_weights(detection)
     for name, points in detection.keypoints.items():
@@ -139,7 +144,7 @@ def _row(detection: Detection, mask: np.ndarray | None) -> dict:
         "outlined": outlined,
         "strength": joint_strength(detection, parts),
         "taken": taken,
-        "upper": float(detection.confidence("left_hip", "right_hip") < 0.5),
+        "upper": float(is_upper_body(detection, regimes)),
     }
 
 

@@ -30,7 +30,7 @@ class FrameTracker(Protocol):
     as `FusedTracker` does, fits keyframes with its own `fit` where there are any, or with its
     `fit_parts`, which returns the parts' own models too; one that has `with_keypoints` looks at a
     side view again, for better landmarks, and one whose `sees_keypoints` is true at frames, by
-    `frame_keypoints`.
+    `frame_keypoints`. `regimes` are the gate's thresholds, if they are not the usual ones.
     """
 
     body: Body

@@ -12,28 +12,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from presence.io.video import progress
 from presence.structures import BodyParams, Camera, cat, focal_from_fov
 from presence.tracking.detection import Detection
-from presence.tracking.refinement.evidence import gather
+from presence.tracking.fusing.regimes import RegimeMap
+from presence.tracking.refinement.evidence import FrameEvidence, gather
 from presence.tracking.refinement.posing import FrameStates, fit_camera, seen_by_camera
 from presence.tracking.refinement.refiner import RefineOptions, Refiner
 from presence.tracking.relaxed import relaxed_pose
 from presence.tracking.video.chunks import Chunk, plan_chunks
 from presence.tracking.video.frames import FrameSource
 from presence.tracking.video.keypoints import REACH, carried_over
-from presence.tracking.video.looks import (
-    TOGETHER,
-    FrameFits,
-    FrameTracker,
-    Look,
-    small_size,
-    visibility,
-)
+from presence.tracking.video.looks import FrameFits, FrameTracker, Look, small_size, visibility
 from presence.tracking.video.part_models import Found, PartModels
 from presence.tracking.video.parts import Part, PartStore
 from presence.tracking.video.reasons import Reason, reasons_of, why_alone
 from presence.tracking.video.starts import between, keyframes
+from presence.tracking.video.watching import watch
 from presence.tracking.video.writing import VideoResult, write_video_tracking
 
 _log = logging.getLogger(__name__)
@@ -93,6 +87,7 @@ class VideoTracker:
         fitter = tracker.fitter
         self.body, self.fov = fitter.body, fitter.options.fov
         self.parts = PartModels(self.body, self.frames.others)
+        self.regimes: RegimeMap = getattr(tracker, "regimes", None) or RegimeMap.load()
         settings, device = self.options.refine, self.options.device
         self.refiner = Refiner(self.body, fitter.landmarks, settings, device)
         # Frames of the shape's pass are far apart: nothing is smooth between them.
@@ -143,7 +138,8 @@ class VideoTracker:
         plan = about | size | {"fov": self.fov, "body": self.body.name, "options": options}
         others = self.frames.others
         dense = {"models": self.parts.names} if self.parts.names else {}
-        return plan | ({"estimators": list(others)} if others else {}) | dense
+        gate = {"seen": dict(self.regimes.seen)}
+        return plan | gate | ({"estimators": list(others)} if others else {}) | dense
 
     def _seen_size(self, source: FrameSource) -> tuple[int, int]:
         return small_size(source.height, source.width, self.options.side)
@@ -179,7 +175,7 @@ class VideoTracker:
             return self.body.default_params().betas, self.parts.mean_head()
         start = FrameStates.from_params(cat([params.unsqueeze() for params in fits]))
         height, width = self._seen_size(source)
-        evidence = gather([k.joined for k in looks], [k.mask for k in looks], width, height)
+        evidence = self._evidence(source, looks, [look.joined for look in looks])
         focal = self._focal(source)
         states = self.shaper(start, evidence, focal, betas=True)
         return states.betas.cpu(), self.parts.head_shape(states, models, focal, (width, height))
@@ -194,7 +190,7 @@ class VideoTracker:
     ) -> None:
         seen: deque[Look] = deque()
         offset = chunks[0].first
-        frames = self._looks(source, offset, label)
+        frames = self._watch(source, offset, label)
         for chunk in chunks:
             while offset < chunk.first:
                 seen.popleft()
@@ -209,37 +205,10 @@ class VideoTracker:
             before = store[chunk.number - 1].params if chunk.held else None
             store.add(chunk.number, self._chunk(source, list(seen), chunk, shape, before))
 
-    def _looks(self, source: FrameSource, first: int, label: str) -> Iterator[Look]:
-        """Yields looks at the frames from number `first` on.
-
-        Sapiens sees them in groups that begin at the same frames in every run, so that one that
-        was stopped goes on to the same result.
-        """
-        masked, group = self.options.mask_every, self._group()
-        begin = first - first % group
-        waiting: list[Look] = []
-        bar = progress(source.frames(begin), count=source.count - begin, label=label)
-        for number, frame in enumerate(bar, start=begin):
-            waiting.append(self.frames.look(frame, masked=number % masked == 0))
-            if (number + 1) % group == 0:
-                yield from self._grouped(waiting, begin, first)
-                waiting, begin = [], number + 1
-        yield from self._grouped(waiting, begin, first)
-
-    def _group(self) -> int:
-        """Returns how many frames are looked at before Sapiens sees some of them at once."""
-        every = self.options.keypoints
-        if not (self.frames.sees_keypoints and every):
-            return 1
-        return every * max(TOGETHER // every, 1)
-
-    def _grouped(self, looks: list[Look], begin: int, first: int) -> list[Look]:
-        """Returns looks from number `begin` on with keypoints, without those before `first`."""
-        every = self.options.keypoints
-        if every:
-            wanted = [n for n in range(len(looks)) if (begin + n) % every == 0]
-            looks = self.frames.with_keypoints(looks, wanted)
-        return looks[max(first - begin, 0) :]
+    def _watch(self, source: FrameSource, first: int, label: str) -> Iterator[Look]:
+        options = self.options
+        every = dict(mask_every=options.mask_every, keypoints=options.keypoints)
+        return watch(self.frames, source, first, label=label, **every)
 
     def _chunk(
         self,
@@ -270,8 +239,7 @@ class VideoTracker:
             keys = {0: self._absent(source, betas)}
         start = between(keys, len(looks), betas)
         if any(found):
-            height, width = self._seen_size(source)
-            evidence = gather(self._joined(looks), [k.mask for k in looks], width, height)
+            evidence = self._evidence(source, looks, self._joined(looks))
             flame, dense = self.parts.of_chunk(models, len(looks), head)
             focal = self._focal(source)
             start = self.refiner(start, evidence, focal, held=held, dense=dense, flame=flame)
@@ -283,6 +251,12 @@ class VideoTracker:
             torch.tensor([seen is not None and bool(seen.taken) for seen in shown]),
             tuple(reasons),
         )
+
+    def _evidence(
+        self, source: FrameSource, looks: Sequence[Look], seen: Sequence[Detection | None]
+    ) -> FrameEvidence:
+        height, width = self._seen_size(source)
+        return gather(seen, [look.mask for look in looks], width, height, self.regimes)
 
     def _joined(self, looks: Sequence[Look]) -> list[Detection | None]:
         """Returns what the stages listen to: Sapiens' keypoints, where there are some nearby."""
