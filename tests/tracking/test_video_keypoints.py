@@ -11,7 +11,7 @@ import torch
 from sapiens_people import sapiens_keypoints
 from video_people import OPTIONS, SIDE, KnownTracker
 
-from presence.errors import AssetError, InputError
+from presence.errors import AssetError, ConfigError, InputError
 from presence.interfaces import Estimator
 from presence.io.motion import load_motion
 from presence.structures import BodyParams, Camera, Estimate, Tracking, stack
@@ -86,14 +86,14 @@ class OffTracker(KnownTracker):
 def follow(clip, body, landmarks, seen, tmp_path, monkeypatch):
     """Tracks the clip, and tells where the arm is seen, and where it is in truth [T 2 2], px."""
 
-    def run(off, keypoints, options=ONE_CHUNK, name="t", **sapiens):
+    def run(off, every, options=ONE_CHUNK, name="t", **sapiens):
         known = OffTracker(body, landmarks, seen, COUNT, off)
         configs = {"sapiens_pose": dict(type=FrameSapiens, known=known, **sapiens)}
-        tracker = FusedTracker(body=body, estimators={} if keypoints is None else configs)
+        tracker = FusedTracker(body=body, estimators={} if every is None else configs)
         monkeypatch.setattr(tracker.open, "detector", known.detector)
         monkeypatch.setattr(tracker.open, "segmenter", known)
-        if keypoints is not None:
-            options = dataclasses.replace(options, keypoints=keypoints)
+        if every is not None:
+            options = dataclasses.replace(options, sapiens_every=every)
         out = tmp_path / f"{name}.npz"
         result = VideoTracker(tracker, options)(open_frames(clip(COUNT)), out)
         with np.load(out) as file:
@@ -126,7 +126,7 @@ def test_frames_between_keyframes_follow_sapiens(follow):
     assert sorted(run[3].estimator("sapiens_pose").calls) == sorted([6, *range(COUNT)])
 
 
-@pytest.mark.parametrize("given", [dict(keypoints=3), dict(keypoints=1, unsure=(2, 5, 8))])
+@pytest.mark.parametrize("given", [dict(every=3), dict(every=1, unsure=(2, 5, 8))])
 def test_frames_that_sapiens_did_not_see_keep_to_it(follow, given):
     """MediaPipe is off everywhere; between frames that Sapiens saw, so is not the arm."""
     everywhere = set(range(COUNT))
@@ -218,7 +218,7 @@ def test_what_mediapipe_saw_elsewhere_carries_nothing(moving):
 
 def test_a_stopped_run_goes_on_to_the_same_result(clip, body, landmarks, seen, tmp_path):
     folder, files = clip(14), []
-    options = dataclasses.replace(OPTIONS, keypoints=2)
+    options = dataclasses.replace(OPTIONS, sapiens_every=2)
     for broken in (None, 9):
         known = OffTracker(body, landmarks, seen, 14, range(3, 9))
         configs = {"sapiens_pose": dict(type=FrameSapiens, known=known)}
@@ -241,9 +241,11 @@ def test_another_choice_of_frames_begins_anew(body, landmarks, seen, clip):
     known = OffTracker(body, landmarks, seen, 3)
     source, plans = open_frames(clip(3)), []
     for every in (1, 2):
-        tracker = VideoTracker(known, dataclasses.replace(OPTIONS, keypoints=every))
+        tracker = VideoTracker(known, dataclasses.replace(OPTIONS, sapiens_every=every))
         plans.append(tracker._plan(source))
     assert plans[0] != plans[1]
+    with pytest.raises(ConfigError, match="0 or more, got -1"):
+        dataclasses.replace(OPTIONS, sapiens_every=-1)
 
 
 def test_sapiens_sees_the_same_groups_wherever_a_run_begins(clip, body, landmarks, seen):
@@ -259,7 +261,7 @@ def test_sapiens_sees_the_same_groups_wherever_a_run_begins(clip, body, landmark
 
     frames = FrameFits(Grouped(body, landmarks, seen, 13), 1280)
     for first in (0, 6):
-        looks = list(watch(frames, source, first, mask_every=4, keypoints=2))
+        looks = list(watch(frames, source, first, mask_every=4, sapiens_every=2))
         assert [int(look.detection.notes[0]) for look in looks] == list(range(first, 13))
         masked = [int(look.detection.notes[0]) for look in looks if look.mask is not None]
         assert masked == [n for n in (0, 4, 8, 12) if n >= first]
@@ -284,12 +286,12 @@ def test_without_its_file_the_frames_are_the_same_to_the_last_bit(
     monkeypatch.setenv("PRESENCE_HOME", "/nowhere")
     missing = {"sapiens_pose": dict(type="SapiensPoseEstimator")}
     arrays = []
-    for estimators, keypoints in (({}, 2), (missing, 1), (missing, 0)):
+    for estimators, every in (({}, 2), (missing, 1), (missing, 0)):
         known = OffTracker(body, landmarks, seen, 8, (3,))
         tracker = FusedTracker(body=body, estimators=estimators)
         monkeypatch.setattr(tracker.open, "detector", known.detector)
         monkeypatch.setattr(tracker.open, "segmenter", known)
-        options = dataclasses.replace(OPTIONS, keypoints=keypoints)
+        options = dataclasses.replace(OPTIONS, sapiens_every=every)
         out = tmp_path / "t.npz"
         VideoTracker(tracker, options)(open_frames(clip(8)), out)
         with np.load(out) as file:

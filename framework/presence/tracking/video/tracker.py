@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from presence.errors import ConfigError
 from presence.structures import BodyParams, Camera, cat, focal_from_fov
 from presence.tracking.detection import Detection
 from presence.tracking.fusing.regimes import RegimeMap
@@ -47,8 +48,8 @@ class VideoOptions:
         mask_every: every so many-th frame is segmented.
         side: px, frames that are larger are looked at in a smaller copy.
         shape_frames: frames, spread over the video, from which the shape is found.
-        keypoints: with Sapiens' file, it looks at every so many-th frame, and at keyframes; 0: at
-            keyframes alone. Most of a frame's time is this (docs/tracking.md).
+        sapiens_every: with Sapiens' file, it looks at every so many-th frame, and at keyframes;
+            0: at keyframes alone. Most of a frame's time is this (docs/tracking.md).
         one_euro: filter the result; off unless asked for, the temporal term smooths already.
         refine: of the stages.
         device: where the stages run.
@@ -60,10 +61,19 @@ class VideoOptions:
     mask_every: int = 4
     side: int = 1280
     shape_frames: int = 8
-    keypoints: int = 2
+    sapiens_every: int = 2
     one_euro: bool = False
     refine: RefineOptions = RefineOptions(near=0.4, near_place=0.3)
     device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        """Checks what comes from the command line.
+
+        Raises:
+            ConfigError: Sapiens should look at every so many-th frame, of less than none.
+        """
+        if self.sapiens_every < 0:
+            raise ConfigError(f"sapiens_every should be 0 or more, got {self.sapiens_every}")
 
 
 class VideoTracker:
@@ -207,7 +217,7 @@ class VideoTracker:
 
     def _watch(self, source: FrameSource, first: int, label: str) -> Iterator[Look]:
         options = self.options
-        every = dict(mask_every=options.mask_every, keypoints=options.keypoints)
+        every = dict(mask_every=options.mask_every, sapiens_every=options.sapiens_every)
         return watch(self.frames, source, first, label=label, **every)
 
     def _chunk(

@@ -15,7 +15,7 @@ def watch(
     first: int,
     *,
     mask_every: int,
-    keypoints: int,
+    sapiens_every: int,
     label: str = "",
 ) -> Iterator[Look]:
     """Yields looks at the frames from number `first` on.
@@ -28,10 +28,10 @@ def watch(
         source: the frames.
         first: number of the first one.
         mask_every: every so many-th frame is segmented.
-        keypoints: every so many-th frame is seen by Sapiens, where it can be had; 0 for none.
+        sapiens_every: every so many-th frame is seen by Sapiens, where it can be had; 0 for none.
         label: what the progress bar calls the work; no bar if empty.
     """
-    every = keypoints if frames.sees_keypoints else 0
+    every = sapiens_every if frames.sees_keypoints else 0
     group = every * max(TOGETHER // every, 1) if every else 1
     begin = first - first % group
     looks: list[Look] = []
