@@ -201,7 +201,9 @@ def test_a_video_that_does_not_fit_leaves_its_old_file(full, tmp_path):
         torch.rand(4, 55, 3, generator=generator),
         torch.rand(4, 3, generator=generator),
     )
-    part = Part(params, torch.ones(4, 5), torch.ones(4, dtype=torch.bool))
+    part = Part(
+        params, torch.ones(4, 5), torch.ones(4, dtype=torch.bool), torch.zeros(4, dtype=torch.bool)
+    )
     path = tmp_path / "t.npz"
     path.write_bytes(b"old")
     full(1000)

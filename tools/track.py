@@ -42,6 +42,13 @@ def main() -> int:
     parser.add_argument(
         "--filter", choices=["none", "one-euro"], default="none", help="of a video's result"
     )
+    parser.add_argument(
+        "--sapiens-every",
+        type=int,
+        metavar="N",
+        help="of a video, with Sapiens' file: it looks at every N-th frame, and at keyframes "
+        "(default: 2; 0: keyframes alone)",
+    )
     parser.add_argument("--device", default="cpu", help="of networks and refinement: cpu or cuda")
     arguments = parser.parse_args()
     tracker = {"type": arguments.tracker, "fov": arguments.fov}
@@ -61,6 +68,7 @@ def main() -> int:
         front=arguments.front,
         fps=arguments.fps,
         one_euro=arguments.filter == "one-euro",
+        sapiens_every=arguments.sapiens_every,
         device=arguments.device,
     )
     for note in done.notes:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 
-from presence.errors import AssetError
+from presence.errors import AssetError, PresenceError
 from presence.estimation.available import STANDARD, missing_file
 from presence.interfaces import Estimator, Tracker
 from presence.registry import ESTIMATORS, TRACKERS
@@ -25,10 +25,12 @@ from presence.tracking.fusing.gate import framing_of, sight_of
 from presence.tracking.fusing.placing import landmark_distance
 from presence.tracking.fusing.regimes import RegimeMap
 from presence.tracking.fusing.start_refining import StartRefiner
-from presence.tracking.refinement import Refiner
+from presence.tracking.sapiens_points import SapiensPoints
+from presence_plugins.trackers.frame_keypoints import frame_keypoints
 from presence_plugins.trackers.mediapipe_tracker import MediaPipeTracker
-from presence_plugins.trackers.picture_run import OPEN, PictureRun
+from presence_plugins.trackers.picture_run import KEYPOINTS, OPEN, PictureRun
 
+_log = logging.getLogger(__name__)
 Refine = Callable[..., Tracking]
 _OWN_HEAD = f"{HEAD_STAGE}the body's own head and the face points (of mediapipe's fit)"
 
@@ -130,6 +132,7 @@ class FusedTracker(Tracker):
         *,
         betas: torch.Tensor | None = None,
         flame_shape: torch.Tensor | None = None,
+        keypoints: SapiensPoints | None = None,
     ) -> tuple[Tracking, Mapping[str, PartModel]]:
         """Does as `fit`, and returns the models of the parts that went into it too.
 
@@ -138,6 +141,7 @@ class FusedTracker(Tracker):
             detection: of the portrait or a smaller copy.
             betas: [S] the person's shape where it is known.
             flame_shape: [S] FLAME's shape of the person where it is known.
+            keypoints: Sapiens', px of the detection's picture, where it has looked already.
 
         Returns:
             The tracking, and part to its own model as its estimator saw it, px of the portrait;
@@ -146,7 +150,7 @@ class FusedTracker(Tracker):
         Raises:
             InputError: nothing usable is in the picture.
         """
-        run = self._run(portrait, detection, betas)
+        run = self._run(portrait, detection, betas, keypoints)
         start = self._fused(run)
         if run.is_open:
             return start.replace(notes=(*start.notes, _OWN_HEAD)), {}
@@ -174,19 +178,9 @@ class FusedTracker(Tracker):
         known = {} if flame_shape is None else {"flame_shape": flame_shape}
         free = run.betas is None
         try:
-            refine = self._refiner_for(run)
-            return refine(portrait, start, run.detection, run.models, betas=free, **known)
+            return self.refiner(portrait, start, run.detection, run.models, betas=free, **known)
         except AssetError as error:  # this body has no landmark map
             return start.replace(notes=(*start.notes, f"not refined: {error}"))
-
-    def _refiner_for(self, run: PictureRun) -> Refine:
-        """The stages, on the landmarks that the picture has."""
-        if not run.detection.taken or not isinstance(self.refiner, StartRefiner):
-            return self.refiner
-        own = copy.copy(self.refiner)
-        stages = own.refiner
-        own.refiner = Refiner(self.body, run.landmarks, stages.options, stages.device)
-        return own
 
     def _away(self, tracking: Tracking, run: PictureRun) -> float:
         try:
@@ -200,7 +194,8 @@ class FusedTracker(Tracker):
     @functools.cached_property
     def refiner(self) -> Refine:
         """The paper's three stages, set up when they are first needed."""
-        return StartRefiner(self.body, self.open.fitter.landmarks, device=self._device)
+        landmarks = self.open.fitter.landmarks
+        return StartRefiner(self.body, landmarks, device=self._device, regimes=self.regimes)
 
     @property
     def detector(self) -> Any:
@@ -234,7 +229,11 @@ class FusedTracker(Tracker):
         return self._fused(self._run(portrait, detection))
 
     def _run(
-        self, portrait: Portrait, detection: Detection, betas: torch.Tensor | None = None
+        self,
+        portrait: Portrait,
+        detection: Detection,
+        betas: torch.Tensor | None = None,
+        keypoints: SapiensPoints | None = None,
     ) -> PictureRun:
         return PictureRun(
             self.open,
@@ -245,6 +244,7 @@ class FusedTracker(Tracker):
             portrait,
             detection,
             betas,
+            keypoints,
         )
 
     def _fused(self, run: PictureRun) -> Tracking:
@@ -280,6 +280,32 @@ class FusedTracker(Tracker):
         run = self._run(portrait, detection)
         run.join_keypoints()
         return run.detection, run.whose
+
+    @property
+    def sees_keypoints(self) -> bool:
+        """Whether Sapiens' file is there, so that `frame_keypoints` can be asked."""
+        return KEYPOINTS in self.others
+
+    def frame_keypoints(
+        self, portraits: Sequence[Portrait], detections: Sequence[Detection]
+    ) -> list[SapiensPoints | None]:
+        """Returns Sapiens' keypoints of frames [B], px of the detections' pictures.
+
+        Args:
+            portraits: [B]; see `frame_keypoints` of the module of that name.
+            detections: [B] of the portraits or smaller copies.
+
+        Returns:
+            [B], None where it finds nothing, and everywhere once it cannot be used.
+        """
+        if (KEYPOINTS, "") in self._lost:
+            return [None] * len(portraits)
+        try:
+            return frame_keypoints(self.estimator(KEYPOINTS), portraits, detections)
+        except PresenceError as error:
+            _log.warning("%s cannot be used: %s", KEYPOINTS, error)
+            self._lost[KEYPOINTS, ""] = str(error)
+            return [None] * len(portraits)
 
     def estimator(self, name: str) -> Estimator:
         """Returns an estimator, built when it is first needed.

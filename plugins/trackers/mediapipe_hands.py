@@ -17,8 +17,6 @@ _TURNS = 4
 _LOW = 0.15  # the palm detector's threshold for these; that looks agree says more
 _AGREE = 3  # looks that must show the same hand
 _SIDED = 0.8  # share of them that must agree on whose hand it is
-_CORNER = 0.75  # of a head's picture: size of the corners where hands are looked for
-_WITHIN = 0.6  # of these windows' height: hands at the rim are found nearer to their middle
 _SAME = 0.25  # hands so many sizes apart are one
 _RIM = 1.3  # the picture grown so much holds the wrists whose hands are looked for
 _SURE, _ASTRAY = 0.85, 2.5  # of a hand that ends at no wrist: score; sizes from the wrist
@@ -52,14 +50,13 @@ def find_hands(looks: MediaPipeLooks, image: np.ndarray, pose: FoundPose) -> dic
             ((side, (_, first)),) = found.items()
             found |= _stray(hands, first, _OTHER[side], pose)
     result = {side: hand for side, (_, hand) in found.items()}
-    of_head = hips_far_below(pose.points, image.shape[0])
-    if of_head:
+    if hips_far_below(pose.points, image.shape[0]):
         result = _on_its_side(result)
     for side in wrists:
         if side not in result:
             hand = _steady_hand(looks, image, pose, side, result.get(_OTHER[side]))
             result |= {} if hand is None else {side: hand}
-    return _with_hands_below(looks, image, result) if of_head else result
+    return result
 
 
 def ending_at(pose: FoundPose, hands: dict[str, FoundHand]) -> FoundPose:
@@ -145,27 +142,6 @@ def _steady_hand(
     surely = hand.is_left == (side == "left") and _is_sure(hand, sided) and away < _ASTRAY
     surely = surely and (other is not None or away < _from_wrist(hand, pose, _OTHER[side]))
     return _scored_as(hand, side) if away < _ENDS_AGAIN or surely else None
-
-
-def _with_hands_below(
-    looks: MediaPipeLooks, image: np.ndarray, hands: dict[str, FoundHand]
-) -> dict[str, FoundHand]:
-    """Looks for hands in the lower corners of a head's picture, wherever the pose has wrists."""
-    height, width = image.shape[:2]
-    size = _CORNER * min(height, width)
-    top = height - _WITHIN * size
-    corners = [Window(left, top, size, size) for left in (0.0, width - size)]
-    found = dict(hands)
-    if len(found) == 2:
-        return found
-    seen = _turned_looks(looks, image, [*corners, Window.whole(image)], list(found.values()))
-    while (agreed := _agreed(seen)) is not None:
-        hand, sided = agreed
-        side = "left" if hand.is_left else "right"
-        if side not in found and _is_sure(hand, sided):
-            found[side] = hand
-        seen = [other for other in seen if _distance(other, hand) > 0.5]
-    return found
 
 
 def _turned_looks(

@@ -55,6 +55,7 @@ class PictureRun:
         portrait: with the person's alpha.
         detection: of the portrait or a smaller copy.
         betas: [S] the person's shape where it is known.
+        keypoints: Sapiens', px of the detection's picture, where it has looked already.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class PictureRun:
         portrait: Portrait,
         detection: Detection,
         betas: torch.Tensor | None = None,
+        keypoints: SapiensPoints | None = None,
     ) -> None:
         self.betas = betas
         self.open, self.regimes, self.estimator, self.names = (
@@ -89,6 +91,7 @@ class PictureRun:
         self.refused = {(name, ""): "it is not configured" for name in unset} | dict(lost)
         self.cues = cues_of(detection, portrait)
         self._first = detection
+        self._known = keypoints
         self._sapiens: SapiensPoints | None = None
 
     @property
@@ -153,21 +156,31 @@ class PictureRun:
         """
         if KEYPOINTS not in self.names:
             return
-        refused = (KEYPOINTS, "") in self.refused
-        estimate = None if refused else self._run(KEYPOINTS)
-        if estimate is None:
-            self.whose = f"{WHOSE}mediapipe's; not {KEYPOINTS} ({self.refused[KEYPOINTS, '']})"
-            return
         height, width = self.portrait.size
         scale = torch.tensor([self._first.width / width, self._first.height / height])
-        self._sapiens = SapiensPoints.of(estimate.keypoints, scale)
+        found = self._sapiens_keypoints(scale)
+        if found is None:
+            self.whose = f"{WHOSE}mediapipe's; not {KEYPOINTS} ({self.refused[KEYPOINTS, '']})"
+            return
+        self._sapiens = SapiensPoints.of(found, scale)
         self.detection = self._sapiens.join(self._first)
         self.whose = whose_keypoints(self.detection)
         self.cues.keypoints.clear()
-        self.cues.keypoints.update(estimate.keypoints)
+        self.cues.keypoints.update(found)
         for name in HANDS:  # those that are too unsure to count are no cue
             self.cues.keypoints.pop(name, None)
         self.cues.keypoints.update(keypoints_of(self.detection, self.portrait))
+
+    def _sapiens_keypoints(self, scale: torch.Tensor) -> Mapping[str, torch.Tensor] | None:
+        """Returns its keypoints, px of the portrait; None where it cannot be had.
+
+        Args:
+            scale: [2] pixels of the detection's picture over the portrait's.
+        """
+        if self._known is not None:
+            return self._known.keypoints(1 / scale)
+        estimate = None if (KEYPOINTS, "") in self.refused else self._run(KEYPOINTS)
+        return None if estimate is None else estimate.keypoints
 
     def _use(self, choice: Choice) -> None:
         name = choice.estimator

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -63,25 +64,46 @@ class SapiensPoseEstimator(Estimator):
 
     def __call__(self, portrait: Portrait, cues: Cues) -> tuple[Estimate, ...]:
         """Finds the points of the person in the cues' box, or in the whole picture."""
-        height, width = portrait.size
-        whole = torch.tensor([0.0, 0.0, width, height])
-        box = whole if cues.person is None else cues.person.float().cpu()
-        box = widened(box, WIDTH / HEIGHT, 1.0 if cues.person is None else MARGIN)
-        crop = warped(portrait.rgb.float().cpu(), crop_from_picture(box), WIDTH, HEIGHT)
+        return (self.together([portrait], [cues])[0],)
+
+    def together(self, portraits: Sequence[Portrait], cues: Sequence[Cues]) -> list[Estimate]:
+        """Finds the points of the people [B] in one run of the network, such as in frames.
+
+        Args:
+            portraits: [B], of any sizes.
+            cues: [B] of the same.
+        """
+        boxes = [_box(*pair) for pair in zip(portraits, cues, strict=True)]
+        crops = [
+            warped(portrait.rgb.float().cpu(), crop_from_picture(box), WIDTH, HEIGHT)
+            for portrait, box in zip(portraits, boxes, strict=True)
+        ]
         mean, std = (torch.tensor(values).view(3, 1, 1) / 255 for values in (MEAN, STD))
+        pictures = (torch.stack(crops) - mean) / std  # [B 3 1024 768]
         with torch.no_grad():
-            heatmaps = self.network(((crop - mean) / std)[None].to(self.device))[0].cpu()
-        points = points_of(heatmaps, box)
+            heatmaps = self.network(pictures.to(self.device)).cpu()
+        return [
+            self._estimate(portrait, cue, points_of(maps, box))
+            for portrait, cue, maps, box in zip(portraits, cues, heatmaps, boxes, strict=True)
+        ]
+
+    def _estimate(self, portrait: Portrait, cues: Cues, points: Tensor) -> Estimate:
+        height, width = portrait.size
         K = None if cues.K is None else cues.K.cpu()
-        empty = BodyParams(torch.zeros(0), torch.zeros(0), torch.zeros(55, 3), torch.zeros(3))
-        return (
-            Estimate(
-                empty,
-                picture_camera(width, height, K=K, fov=FOV),
-                keypoints=dict(sapiens308=points, **hands_of(points)),
-                estimator=self.name,
-            ),
+        return Estimate(
+            BodyParams(torch.zeros(0), torch.zeros(0), torch.zeros(55, 3), torch.zeros(3)),
+            picture_camera(width, height, K=K, fov=FOV),
+            keypoints=dict(sapiens308=points, **hands_of(points)),
+            estimator=self.name,
         )
+
+
+def _box(portrait: Portrait, cues: Cues) -> Tensor:
+    """Returns the crop [4], 3:4, px of the picture."""
+    height, width = portrait.size
+    whole = torch.tensor([0.0, 0.0, width, height])
+    box = whole if cues.person is None else cues.person.float().cpu()
+    return widened(box, WIDTH / HEIGHT, 1.0 if cues.person is None else MARGIN)
 
 
 def crop_from_picture(box: Tensor) -> Tensor:

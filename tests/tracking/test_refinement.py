@@ -10,6 +10,7 @@ import torch
 from presence.geometry import axis_angle_to_matrix
 from presence.structures import Tracking, stack
 from presence.tracking.detection import POSE
+from presence.tracking.fusing.regimes import RegimeMap
 from presence.tracking.landmarks import PointRig
 from presence.tracking.measuring.scores import angle_between
 from presence.tracking.refinement import (
@@ -111,11 +112,11 @@ def _map(refiner):
     return LandmarkMap.load(refiner.body.name)
 
 
-def test_wrists_say_nothing_when_hands_and_hips_are_unseen(refiner, pictures):
+def test_wrists_say_nothing_when_hands_and_legs_are_unseen(refiner, pictures):
     """Half a body, no hand found: where the pose model puts the wrists changes nothing."""
     truth, detections, focal = pictures
     pose = detections[0].keypoints["pose"].clone()
-    pose[[POSE["left_hip"], POSE["right_hip"]], 2] = 0.1
+    pose[POSE["left_knee"] :, 2] = 0.1
     wild = pose.clone()
     rows = [POSE[f"{s}_{n}"] for s in ("left", "right") for n in ("wrist", "index", "pinky")]
     wild[rows, :2] -= 150.0
@@ -135,6 +136,27 @@ def test_wrists_say_nothing_when_hands_and_hips_are_unseen(refiner, pictures):
 
 def _hands(detection):
     return {name: detection.keypoints[name] for name in ("left_hand", "right_hand")}
+
+
+def test_the_gate_says_what_an_upper_body_is(pictures):
+    """Hips are seen in many half bodies; the regime map's elbows and knees decide."""
+    _, detections, _ = pictures
+    whole, regimes = detections[0], RegimeMap.load()
+
+    def unsure(*names):
+        pose = whole.keypoints["pose"].clone()
+        pose[[POSE[f"{side}_{name}"] for name in names for side in ("left", "right")], 2] = 0.3
+        return dataclasses.replace(whole, keypoints={**whole.keypoints, "pose": pose})
+
+    shown = [whole, unsure("hip"), unsure("knee"), unsure("elbow"), None]
+
+    def upper(regimes):
+        return gather(shown, [None] * len(shown), 800, 800, regimes).upper.tolist()
+
+    assert upper(None) == upper(regimes) == [0.0, 0.0, 1.0, 1.0, 1.0]
+    for threshold, expected in ((0.2, 0.0), (0.5, 1.0)):
+        moved = dataclasses.replace(regimes, seen={**regimes.seen, "lower": threshold})
+        assert upper(moved)[2] == expected
 
 
 def test_upper_bodies_are_brought_upright(body, refiner, pictures):

@@ -11,7 +11,7 @@ from sapiens_people import JOINTS, hands_of, sapiens_keypoints
 from presence.structures import Portrait
 from presence.tracking.detection import POSE, Detection
 from presence.tracking.evidence import keypoint_weights, visible_parts
-from presence.tracking.fusing.cues import cues_of
+from presence.tracking.fusing.cues import cues_of, landmark_box
 from presence.tracking.fusing.gate import sight_of
 from presence.tracking.relaxed import JOINT
 from presence.tracking.sapiens_points import (
@@ -169,3 +169,26 @@ def test_the_note_counts(scene):
         "landmarks, the left hand, the right hand; mediapipe's for the rest"
     )
     assert set(JOINTS) <= set(range(308))
+
+
+@pytest.mark.parametrize("framing", ["full", "half", "head"])
+def test_the_landmarks_box_is_about_the_persons(body, seen, framing):
+    """Against the projected body itself, in the picture; the network's crop adds a quarter."""
+    params = seen.params(0)
+    camera = seen.camera(params, framing)
+    px, _ = camera.project(body(params).vertices)
+    px = px[((px > 0) & (px < 800)).all(-1)]
+    truth = torch.cat([px.amin(0), px.amax(0)])
+    box = landmark_box(seen.detect(params, camera))
+    inner = torch.cat([torch.maximum(box[:2], truth[:2]), torch.minimum(box[2:], truth[2:])])
+    areas = [float((b[2:] - b[:2]).clamp_min(0).prod()) for b in (inner, box, truth)]
+    assert areas[0] / (areas[1] + areas[2] - areas[0]) > 0.7
+    middle = (box[2:] + box[:2]) / 2
+    reach = 1.25 * (box[2:] - box[:2]) / 2  # of the crop, before it is made 3:4
+    inside = ((px - middle).abs() <= reach).all(-1)
+    assert inside.float().mean() > 0.98
+
+
+def test_nobody_has_no_box():
+    assert landmark_box(Detection(10, 10, {})) is None
+    assert landmark_box(Detection(10, 10, {"pose": torch.zeros(33, 3)})) is None

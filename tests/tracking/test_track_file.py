@@ -17,6 +17,7 @@ from presence.structures import Tracking
 from presence.testing.toy_training import ToyTracker
 from presence.tracking.default import DEFAULT_TRACKER, tracker_config
 from presence.tracking.files import load_tracking
+from presence.tracking.track_file import track_file
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -114,13 +115,12 @@ def test_the_estimators_and_the_stages_get_the_trackers_device(monkeypatch):
             self.device = device
 
     stages = []
-    monkeypatch.setattr(
-        fused_tracker, "StartRefiner", lambda body, landmarks, device: stages.append(device)
-    )
+    monkeypatch.setattr(fused_tracker, "StartRefiner", lambda *_, **given: stages.append(given))
     config = dict(type="FusedTracker", estimators={"osx": dict(type=Recording)})
     tracker = TRACKERS.build(config, device="meta")
     assert tracker.estimator("osx").device == "meta"
-    assert tracker.refiner is None and stages == ["meta"]
+    assert tracker.refiner is None
+    assert stages == [{"device": "meta", "regimes": tracker.regimes}]
 
 
 def test_the_pipeline_builds_its_tracker_for_its_device(stand_in, monkeypatch, any_device):
@@ -168,3 +168,21 @@ def test_one_tracker_is_the_default_everywhere(tool):
         benchmark = dict(config.get("benchmark") or {})
         if benchmark.get("type") in ("TrackingAccuracy", "TrackingVideo", "TurnedAccuracy"):
             assert BENCHMARKS.build(benchmark).tracker == tracker_config()
+
+
+def test_how_often_sapiens_looks_comes_from_the_command_line(tmp_path, monkeypatch):
+    from presence.tracking import running
+    from presence.tracking.video.writing import VideoResult
+
+    given = []
+
+    def track_video(*_, options, **__):
+        given.append(options.sapiens_every)
+        return VideoResult(1, 1, 25.0)
+
+    monkeypatch.setattr(running, "track_video", track_video)
+    for every in (None, 0, 3):
+        track_file(tmp_path, {"type": "FusedTracker"}, tmp_path / "t.npz", sapiens_every=every)
+    assert given == [2, 0, 3]
+    with pytest.raises(ConfigError, match="sapiens_every should be 0 or more"):
+        track_file(tmp_path, {"type": "FusedTracker"}, tmp_path / "t.npz", sapiens_every=-1)

@@ -151,6 +151,9 @@ class PointRig:
     def __len__(self) -> int:
         return len(self.template)
 
+    def __getitem__(self, rows: Tensor) -> PointRig:
+        return PointRig(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))
+
     @classmethod
     def of_vertices(cls, body: Body, vertices: Tensor) -> PointRig:
         """Builds the rig of some of a body's vertices [N]."""

@@ -119,6 +119,12 @@ class SapiensPoints:
         sets = {name: keypoints[name].float().cpu() * factor for name in ("sapiens308", *HANDS)}
         return cls(sets["sapiens308"], {name: sets[name] for name in HANDS})
 
+    def keypoints(self, scale: Tensor) -> dict[str, Tensor]:
+        """Returns `sapiens308` and both hands as an estimate has them, times `scale` [2]."""
+        factor = torch.cat([scale.float(), torch.ones(1)])
+        sets = {"sapiens308": self.points, **self.hands}
+        return {name: points * factor for name, points in sets.items()}
+
     def join(self, detection: Detection) -> Detection:
         """Returns the detection with Sapiens' keypoints where they are sure.
 
@@ -166,7 +172,7 @@ class SapiensPoints:
         changed = dataclasses.replace(
             detection,
             keypoints={**detection.keypoints, "pose": joined},
-            world=_moved(detection, joined, taken),
+            world=moved_world(detection, joined, taken),
             taken={**detection.taken, "pose": taken},
         )
         deviation = detection.deviations.get("pose")
@@ -222,6 +228,12 @@ def landmarks_of(landmarks: LandmarkMap, detection: Detection) -> LandmarkMap:
     return LandmarkMap(changed) if detection.taken else landmarks
 
 
+def in_joints(landmarks: LandmarkMap) -> LandmarkMap:
+    """Returns a map as `landmarks_of` does where Sapiens' are all taken; see `JOINTS_OF`."""
+    changed = {name: _in_joints(landmarks.sets[name], rows) for name, rows in JOINTS_OF.items()}
+    return LandmarkMap({**landmarks.sets, **changed})
+
+
 def whose_keypoints(detection: Detection) -> str:
     """Returns the line that says whose keypoints a joined detection has.
 
@@ -247,13 +259,28 @@ def is_sparse(detection: Detection) -> bool:
     )
 
 
-def _nowhere(detection: Detection) -> Tensor:
-    """Returns a pose [33 3] of which nothing is known: outside the picture, unsure."""
-    return torch.tensor([-float(detection.width), -float(detection.height), 0.0]).repeat(33, 1)
+def is_elsewhere(before: Detection, after: Detection, name: str) -> bool:
+    """Returns whether Sapiens has a hand or the face where MediaPipe has another thing.
+
+    Args:
+        before: MediaPipe's, which has the set.
+        after: the same, joined, with some of the set taken.
+        name: of the set.
+    """
+    if name == "pose":
+        return False
+    rows, theirs = after.taken[name], before.keypoints[name][:, :2]
+    return _apart(after.keypoints[name][rows, :2], theirs[rows], theirs) > _APART
 
 
-def _moved(detection: Detection, joined: Tensor, taken: Tensor) -> dict[str, Tensor]:
-    """Moves the metric pose [33 3] as the landmarks moved in the picture; depth stays."""
+def moved_world(detection: Detection, joined: Tensor, taken: Tensor) -> dict[str, Tensor]:
+    """Returns the metric landmarks with the pose moved as in the picture; depth stays.
+
+    Args:
+        detection: before.
+        joined: [33 3] the pose's landmarks where they are now, px.
+        taken: [33] bool, those that moved.
+    """
     if "pose" not in detection.world:
         return detection.world
     scale = max(PersonFrame.of(detection).px_per_metre, 1e-6)
@@ -261,6 +288,11 @@ def _moved(detection: Detection, joined: Tensor, taken: Tensor) -> dict[str, Ten
     metric = detection.world["pose"].clone()
     metric[:, :2] += shift
     return {**detection.world, "pose": metric}
+
+
+def _nowhere(detection: Detection) -> Tensor:
+    """Returns a pose [33 3] of which nothing is known: outside the picture, unsure."""
+    return torch.tensor([-float(detection.width), -float(detection.height), 0.0]).repeat(33, 1)
 
 
 def _apart(first: Tensor, second: Tensor, whole: Tensor | None = None) -> float:

@@ -40,6 +40,7 @@ def track_file(
     front: str | Path | None = None,
     fps: float | None = None,
     one_euro: bool = False,
+    sapiens_every: int | None = None,
     device: str = "cpu",
 ) -> TrackedFile:
     """Tracks a picture, a video or a folder of a video's frames.
@@ -55,6 +56,8 @@ def track_file(
         front: tracking file of that person's front view.
         fps: frames a second of a folder.
         one_euro: filter a video's result.
+        sapiens_every: with its file, Sapiens looks at every so many-th frame of a video, and at
+            keyframes; 0 for these alone, None for the usual number.
         device: where estimators' networks and the refinement's stages run.
 
     Raises:
@@ -87,6 +90,8 @@ def track_file(
     from presence.tracking.video import VideoOptions
 
     settings = VideoOptions(one_euro=one_euro, device=str(resolve_device(device)))
+    if sapiens_every is not None:
+        settings = dataclasses.replace(settings, sapiens_every=sapiens_every)
     found = track_video(path, tracker, out, body=body, overlay=overlay, fps=fps, options=settings)
     summary = f"tracked: {found.tracked} of {found.frames} frames at {found.fps:g} a second"
     return TrackedFile(found.notes, summary, _files(out, overlay))

@@ -19,7 +19,6 @@ from presence.tracking.refinement.evidence import gather
 from presence.tracking.refinement.posing import FLIP, FrameStates, seen_by_camera, turned
 from presence.tracking.refinement.refiner import RefineOptions, Refiner
 from presence.tracking.refinement.stages import View
-from presence.tracking.sapiens_points import landmarks_of
 from presence.tracking.video.looks import FrameTracker
 
 Facing = Literal["left", "right", "back"]
@@ -73,10 +72,9 @@ def track_turned(
         cut_out = portrait.replace(alpha=torch.from_numpy(mask).to(portrait.rgb)[None])
         joined, whose = tracker.with_keypoints(cut_out, seen or Detection(width, height, {}))
         seen = joined if joined.taken else seen
-    landmarks = landmarks_of(fitter.landmarks, seen) if seen else fitter.landmarks
-    refiner = Refiner(fitter.body, landmarks, options, device)
+    refiner = Refiner(fitter.body, fitter.landmarks, options, device)
     view: View = "back" if facing == "back" else "side"
-    evidence = gather([seen], [mask], width, height)
+    evidence = gather([seen], [mask], width, height, getattr(tracker, "regimes", None))
     found = refiner(start, evidence, float(camera.K[0, 0]), view=view)
     parts = visible_parts(seen) if seen else dict.fromkeys(front.visibility, 0.0)
     note = f"seen from {'behind' if facing == 'back' else 'the side'}, after the front view"

@@ -113,6 +113,22 @@ def test_no_box_means_the_whole_picture(estimator, monkeypatch):
     assert boxed.parts == {}
 
 
+def test_people_seen_together_are_seen_as_alone(estimator):
+    generator = torch.Generator().manual_seed(0)
+    sizes = ((128, 96), (90, 160))
+    portraits = [
+        Portrait(torch.rand(3, *size, generator=generator), torch.ones(1, *size)) for size in sizes
+    ]
+    cues = [Cues(), Cues(person=torch.tensor([20.0, 10.0, 90.0, 80.0]))]
+    together = estimator.together(portraits, cues)
+    for both, portrait, cue, size in zip(together, portraits, cues, sizes, strict=True):
+        (alone,) = estimator(portrait, cue)
+        assert (both.camera.height, both.camera.width) == size
+        assert both.keypoints.keys() == alone.keypoints.keys()
+        for name, points in alone.keypoints.items():
+            torch.testing.assert_close(both.keypoints[name], points, atol=1e-3, rtol=1e-4)
+
+
 @pytest.mark.parametrize("nested", [False, True])
 def test_released_files_load_strictly(estimator, nested, tmp_path):
     tensors = {official_name(k): v for k, v in estimator.network.state_dict().items()}

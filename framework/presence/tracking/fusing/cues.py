@@ -6,8 +6,13 @@ import torch
 from torch import Tensor
 
 from presence.structures import Cues, Estimate, Portrait
-from presence.tracking.detection import Detection
+from presence.tracking.detection import POSE, Detection
+from presence.tracking.evidence import SEEN
 from presence.tracking.sapiens_points import is_sparse
+
+# As on renders: hair above the mesh, of its height; an arm's outside, of the shoulders' width.
+_HAIR, _ARM = 0.5, 0.3
+_TRUNK = tuple(POSE[f"{s}_{n}"] for s in ("left", "right") for n in ("shoulder", "hip", "knee"))
 
 
 def cues_of(detection: Detection, portrait: Portrait) -> Cues:
@@ -38,6 +43,37 @@ def mask_box(portrait: Portrait) -> Tensor | None:
     if not len(rows):
         return None
     return torch.stack([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]).float()
+
+
+def landmark_box(detection: Detection) -> Tensor | None:
+    """Returns the person's box [4] (px) as the landmarks tell it, None without any.
+
+    For frames without a mask: sure landmarks in the picture, the hair above the face, and the
+    trunk also where it is beyond the rim, because the person goes on that far.
+
+    Args:
+        detection: px of the wanted picture.
+    """
+    found = []
+    for name, points in detection.keypoints.items():
+        sure = points[(points[:, 2] >= SEEN) & detection.inside(points), :2]
+        found.append(sure)
+        if name == "face" and len(sure):
+            top, bottom = sure[:, 1].min(), sure[:, 1].max()
+            found.append(torch.stack([sure[:, 0].mean(), top - _HAIR * (bottom - top)])[None])
+        if name == "pose" and bool((points[:, 2] > 0).any()):
+            found += [points[list(_TRUNK), :2], _outer_shoulders(points[:, :2])]
+    every = torch.cat(found) if found else torch.zeros(0, 2)
+    if not len(every):
+        return None
+    every = every.clamp_min(0).minimum(every.new_tensor([detection.width, detection.height]))
+    return torch.cat([every.amin(0), every.amax(0)])
+
+
+def _outer_shoulders(pose: Tensor) -> Tensor:
+    """Returns where the upper arms end outwards [2 2], of landmarks [33 2] in their middle."""
+    ends = pose[[POSE["left_shoulder"], POSE["right_shoulder"]]]
+    return ends + _ARM * (ends - ends.flip(0))
 
 
 def enlarged(detection: Detection, portrait: Portrait) -> Detection:

@@ -81,6 +81,11 @@ def framing_of(sight: Sight, regimes: RegimeMap) -> tuple[Framing, str]:
     return framing, f"{_NAMES[framing]} ({figures})"
 
 
+def is_upper_body(detection: Detection, regimes: RegimeMap) -> bool:
+    """Returns whether a head or half a body is seen, which the refinement holds upright."""
+    return framing_of(sight_of(detection), regimes)[0] != "full"
+
+
 def choose(sight: Sight, regimes: RegimeMap, refused: Refused) -> tuple[Choice, ...]:
     """Chooses an estimator for each of `CHOSEN`.
 

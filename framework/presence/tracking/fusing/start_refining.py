@@ -12,6 +12,7 @@ from presence.structures import PartModel, Portrait, Tracking
 from presence.tracking.detection import Detection
 from presence.tracking.fusing.conversion import estimate_of, tracking_of
 from presence.tracking.fusing.dense_models import DenseModels
+from presence.tracking.fusing.regimes import RegimeMap
 from presence.tracking.landmarks import LandmarkMap
 from presence.tracking.refinement import FrameStates, RefineOptions, Refiner, gather
 from presence.tracking.refinement.head_tie import HeadTie
@@ -29,6 +30,7 @@ class StartRefiner:
         landmarks: where the detector's landmarks lie on it.
         options: settings of the stages, `FAR` if None.
         device: where they run.
+        regimes: whose thresholds tell an upper body; None for the map that ships.
     """
 
     def __init__(
@@ -37,8 +39,9 @@ class StartRefiner:
         landmarks: LandmarkMap,
         options: RefineOptions | None = None,
         device: str = "cpu",
+        regimes: RegimeMap | None = None,
     ) -> None:
-        self.body, self.dense = body, DenseModels.find(body)
+        self.body, self.dense, self.regimes = body, DenseModels.find(body), regimes
         self.refiner = Refiner(body, landmarks, options or FAR, device)
 
     def __call__(
@@ -71,7 +74,7 @@ class StartRefiner:
         mask = torch.nn.functional.interpolate(
             portrait.alpha[None].cpu(), (height, width), mode="bilinear", antialias=True
         )[0, 0]
-        evidence = gather([detection], [mask.numpy()], width, height)
+        evidence = gather([detection], [mask.numpy()], width, height, self.regimes)
         scale, focal = width / start.camera.width, float(camera.K[0, 0])
         targets = self.dense.targets([models or {}], scale)
         flame, note = self.dense.head(self.body, [models or {}], scale, flame_shape)

@@ -12,6 +12,8 @@ from torch import Tensor
 from presence.structures import TensorStruct, static, tensor
 from presence.tracking.detection import LANDMARK_SETS, SET_SIZES, Detection
 from presence.tracking.evidence import bone_weights, joint_strength, keypoint_weights, visible_parts
+from presence.tracking.fusing.gate import is_upper_body
+from presence.tracking.fusing.regimes import RegimeMap
 from presence.tracking.objective import metric_bones
 from presence.tracking.silhouette import SilhouetteTarget
 
@@ -20,6 +22,16 @@ ROWS: dict[str, slice] = {}
 for _name in LANDMARK_SETS:
     _start = max((rows.stop for rows in ROWS.values()), default=0)
     ROWS[_name] = slice(_start, _start + SET_SIZES[_name])
+_STACKED = (
+    "target",
+    "weights",
+    "bones",
+    "bone_weights",
+    "strength",
+    "contour",
+    "outlined",
+    "taken",
+)
 _CONTOUR = 160  # points of a mask's outline
 NUM_LANDMARKS = max(rows.stop for rows in ROWS.values())
 
@@ -38,7 +50,9 @@ class FrameEvidence(TensorStruct):
         contour: [T C 2] points of the mask's outline, px, evenly chosen.
         outlined: [T C] 1 where there is such a point.
         strength: [T 55] how firmly joints are held, more where nothing was seen of them.
-        upper: [T] 1 where only the upper body was seen.
+        upper: [T] 1 where only the upper body was seen, as the gate has it.
+        taken: [T K] 1 where a landmark is Sapiens' and lies where that network means it; see
+            `presence.tracking.sapiens_points`.
         pairs: [M 2] landmark rows of the bones' ends.
         width: px.
         height: px.
@@ -54,6 +68,7 @@ class FrameEvidence(TensorStruct):
     outlined: Tensor = tensor("C")
     strength: Tensor = tensor("55")
     upper: Tensor = tensor("")
+    taken: Tensor = tensor("K")
     pairs: Tensor = static(default=torch.zeros(0, 2, dtype=torch.long))
     width: int = static(default=0)
     height: int = static(default=0)
@@ -64,6 +79,7 @@ def gather(
     masks: Sequence[np.ndarray | None],
     width: int,
     height: int,
+    regimes: RegimeMap | None = None,
 ) -> FrameEvidence:
     """Collects what was detected; a frame without a detection has weights of zero.
 
@@ -72,16 +88,17 @@ def gather(
         masks: [T] alpha [H W] in 0..1, all of one size.
         width: px.
         height: px.
+        regimes: whose thresholds tell an upper body; None for the map that ships.
     """
+    regimes = regimes or RegimeMap.load()
     rows = [
-        _row(detection or Detection(width, height, {}), mask)
+        _row(detection or Detection(width, height, {}), mask, regimes)
         for detection, mask in zip(detections, masks, strict=True)
     ]
     sides = next((row["signed"].shape for row in rows if row["signed"] is not None), (2, 2))
     signed = [torch.zeros(sides) if row["signed"] is None else row["signed"] for row in rows]
-    names = ("target", "weights", "bones", "bone_weights", "strength", "contour", "outlined")
     return FrameEvidence(
-        **{name: torch.stack([row[name] for row in rows]).float() for name in names},
+        **{name: torch.stack([row[name] for row in rows]).float() for name in _STACKED},
         signed=torch.stack(signed).float(),
         masked=torch.tensor([float(row["signed"] is not None) for row in rows]),
         upper=torch.tensor([row["upper"] for row in rows]),
@@ -91,11 +108,14 @@ def gather(
     )
 
 
-def _row(detection: Detection, mask: np.ndarray | None) -> dict:
+def _row(detection: Detection, mask: np.ndarray | None, regimes: RegimeMap) -> dict:
     target, weights = torch.zeros(NUM_LANDMARKS, 2), torch.zeros(NUM_LANDMARKS)
     found = keypoint_weights(detection)
     for name, points in detection.keypoints.items():
         target[ROWS[name]], weights[ROWS[name]] = points[:, :2], found[name].float()
+    taken = torch.zeros(NUM_LANDMARKS)
+    for name, rows in detection.taken.items():
+        taken[ROWS[name]] = rows.float()
     bones, sure = [], []
     metric = {name: (pairs, world) for name, pairs, world in metric_bones(detection)}
     for name, pairs in _BONES.items():
@@ -123,7 +143,8 @@ def _row(detection: Detection, mask: np.ndarray | None) -> dict:
         "contour": contour,
         "outlined": outlined,
         "strength": joint_strength(detection, parts),
-        "upper": float(detection.confidence("left_hip", "right_hip") < 0.5),
+        "taken": taken,
+        "upper": float(is_upper_body(detection, regimes)),
     }
 
 

@@ -20,9 +20,11 @@ from presence.tracking.refinement.dense import DenseCost, DenseTarget
 from presence.tracking.refinement.evidence import ROWS, FrameEvidence
 from presence.tracking.refinement.flame_head import FlameHead, FlameTrack, refine_flame_head
 from presence.tracking.refinement.head_tie import HeadTie
-from presence.tracking.refinement.posing import BatchRig, FrameStates, Variables, reshaped
+from presence.tracking.refinement.marks import StagePoints
+from presence.tracking.refinement.posing import FrameStates, Variables, reshaped
 from presence.tracking.refinement.stages import Stage, View, stages_for
 from presence.tracking.relaxed import JOINT, joint_limits, pose_sigma, relaxed_pose
+from presence.tracking.sapiens_points import in_joints
 from presence.tracking.terms import left_jacobian_inverse
 
 _WRISTS = tuple(
@@ -66,9 +68,11 @@ class RefineOptions:
 class Refiner:
     """Refines bodies that an estimator or `BodyFitter` found, frame by frame or over time.
 
+    Landmarks that are Sapiens' lie where that network means them, frame by frame.
+
     Args:
         body: the model.
-        landmarks: where the detector's landmarks lie on it.
+        landmarks: where MediaPipe's landmarks lie on it.
         options: settings.
         device: where it works; results come back on it.
     """
@@ -84,6 +88,9 @@ class Refiner:
         rigs = [landmarks.anchors(body, name) for name in LANDMARK_SETS]
         outline = PointRig.of_vertices(body, outline_vertices(body)[::2])
         self.rig = PointRig.concatenate([*rigs, outline])
+        jointed = in_joints(landmarks)
+        centres = [jointed.anchors(body, name) for name in LANDMARK_SETS]
+        self.centres = PointRig.concatenate(centres)  # [K] where Sapiens means the landmarks
         spreads = [keypoint_sigmas(name, landmarks.sets[name].spread) for name in LANDMARK_SETS]
         self.sigma = torch.cat(spreads).float().to(device)  # [K] m
         self.normals = rest_normals(body, landmarks).float().to(device)
@@ -201,13 +208,13 @@ class _StageCost:
         self.centre = torch.tensor([seen.width / 2, seen.height / 2], device=device)
         self.chosen = _rows(stage)  # landmark rows of this stage
         self.marks = len(self.chosen)
-        members = torch.cat([self.chosen, refiner.outline[:: 1 if stage.silhouette else 8]])
-        fields = [f.name for f in dataclasses.fields(PointRig)]
-        self.rig = BatchRig(
-            refiner.body, PointRig(*(getattr(refiner.rig, f)[members] for f in fields)), device
+        outline = refiner.outline[:: 1 if stage.silhouette else 8]
+        self.rig = StagePoints(
+            refiner.body, refiner.rig, refiner.centres, self.chosen, outline, seen.taken, device
         )
         with torch.no_grad():
             points, joints, world = self.rig(start)
+            points = self.rig.carried(points)
             _, depth = losses.project(points, focal, self.centre)
             place, _ = losses.project(joints, focal, self.centre)
         self.metres = (depth.mean(-1) / focal).clamp_min(1e-6)  # [T] m for one px
@@ -256,9 +263,11 @@ class _StageCost:
         points, joints, _ = self.rig(states)
         px, depth = losses.project(points, self.focal, self.centre)
         marks, size = self.marks, (seen.width, seen.height)
+        places = self.rig.meant(px)[:, :marks]
         total = losses.keypoint_cost(
-            px[:, :marks], seen.target[:, self.chosen], self.weights, self.sigma, options.robust
+            places, seen.target[:, self.chosen], self.weights, self.sigma, options.robust
         )
+        points, px, depth = self.rig.meant(points), self.rig.carried(px), self.rig.carried(depth)
         if len(self.ends):
             bones = points[:, self.ends[:, 1]] - points[:, self.ends[:, 0]]
             total = total + losses.direction_cost(bones, self.bones, self.bone_weights, 0.25)

@@ -31,12 +31,14 @@ class Part:
         params: [n] in the fit's axes, without offsets, which the whole video shares.
         visibility: [n P] of the parts in `visible_parts`' order.
         tracked: [n] whether a person was found in the frame.
+        joined: [n] whether some of Sapiens' keypoints were taken in the frame.
         reasons: which estimators its keyframes came from, and why.
     """
 
     params: BodyParams
     visibility: Tensor
     tracked: Tensor
+    joined: Tensor
     reasons: tuple[Reason, ...] = ()
 
 
@@ -77,7 +79,7 @@ class PartStore:
         names = [field.name for field in dataclasses.fields(BodyParams)]
         params = BodyParams(**{name: arrays[name] for name in names if name in arrays})
         reasons = tuple((part, source, why) for part, source, why in told)
-        return Part(params, arrays["visibility"], arrays["tracked"], reasons)
+        return Part(params, arrays["visibility"], arrays["tracked"], arrays["joined"], reasons)
 
     def add(self, number: int, part: Part) -> None:
         """Keeps the frames that count of a chunk."""
@@ -87,6 +89,7 @@ class PartStore:
             memory,
             visibility=part.visibility.numpy(),
             tracked=part.tracked.numpy(),
+            joined=part.joined.numpy(),
             **arrays,
             **({_REASONS: np.array(part.reasons, dtype=np.str_)} if part.reasons else {}),
         )

@@ -12,21 +12,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from presence.io.video import progress
+from presence.errors import ConfigError
 from presence.structures import BodyParams, Camera, cat, focal_from_fov
-from presence.tracking.refinement.evidence import gather
+from presence.tracking.detection import Detection
+from presence.tracking.fusing.regimes import RegimeMap
+from presence.tracking.refinement.evidence import FrameEvidence, gather
 from presence.tracking.refinement.head_tie import HeadTie
 from presence.tracking.refinement.posing import FrameStates, fit_camera, seen_by_camera
 from presence.tracking.refinement.refiner import RefineOptions, Refiner
 from presence.tracking.relaxed import relaxed_pose
 from presence.tracking.video.chunks import Chunk, plan_chunks
 from presence.tracking.video.frames import FrameSource
+from presence.tracking.video.keypoints import REACH, carried_over
 from presence.tracking.video.looks import FrameFits, FrameTracker, Look, small_size, visibility
 from presence.tracking.video.part_models import Found, PartModels
 from presence.tracking.video.parts import Part, PartStore
 from presence.tracking.video.reasons import Reason, reasons_of, why_alone
 from presence.tracking.video.shape import VideoShape
 from presence.tracking.video.starts import between, keyframes
+from presence.tracking.video.watching import watch
 from presence.tracking.video.writing import VideoResult, write_video_tracking
 
 _log = logging.getLogger(__name__)
@@ -43,6 +47,8 @@ class VideoOptions:
         mask_every: every so many-th frame is segmented.
         side: px, frames that are larger are looked at in a smaller copy.
         shape_frames: frames, spread over the video, from which the shape is found.
+        sapiens_every: with Sapiens' file, it looks at every so many-th frame, and at keyframes;
+            0: at keyframes alone. Most of a frame's time is this (docs/tracking.md).
         one_euro: filter the result; off unless asked for, the temporal term smooths already.
         refine: of the stages.
         device: where the stages run.
@@ -54,9 +60,19 @@ class VideoOptions:
     mask_every: int = 4
     side: int = 1280
     shape_frames: int = 8
+    sapiens_every: int = 2
     one_euro: bool = False
     refine: RefineOptions = RefineOptions(near=0.4, near_place=0.3)
     device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        """Checks what comes from the command line.
+
+        Raises:
+            ConfigError: Sapiens should look at every so many-th frame, of less than none.
+        """
+        if self.sapiens_every < 0:
+            raise ConfigError(f"sapiens_every should be 0 or more, got {self.sapiens_every}")
 
 
 class VideoTracker:
@@ -64,8 +80,10 @@ class VideoTracker:
 
     Keyframes start where the tracker puts them: at the fit to landmarks, or, with a tracker that
     has other estimators at hand, at its fused and refined start. Then, and only then, the
-    pictures of a chunk are held in memory too. Where FLAME and MANO see head and hands of a
-    keyframe, the head and hand stages of its chunk listen to them there.
+    pictures of a chunk are held in memory too. With Sapiens' file, its keypoints take the place
+    of MediaPipe's landmarks in the frames between as well (`presence.tracking.video.keypoints`).
+    Where FLAME and MANO see head and hands of a keyframe, the head and hand stages of its chunk
+    listen to them there.
 
     Args:
         tracker: detector, segmenter and single-frame fit.
@@ -78,6 +96,7 @@ class VideoTracker:
         fitter = tracker.fitter
         self.body, self.fov = fitter.body, fitter.options.fov
         self.parts = PartModels(self.body, self.frames.others)
+        self.regimes: RegimeMap = getattr(tracker, "regimes", None) or RegimeMap.load()
         settings, device = self.options.refine, self.options.device
         self.refiner = Refiner(self.body, fitter.landmarks, settings, device)
         # Frames of the shape's pass are far apart: nothing is smooth between them.
@@ -125,7 +144,8 @@ class VideoTracker:
         plan = about | size | {"fov": self.fov, "body": self.body.name, "options": options}
         others = self.frames.others
         dense = {"models": self.parts.names} if self.parts.names else {}
-        return plan | ({"estimators": list(others)} if others else {}) | dense
+        gate = {"seen": dict(self.regimes.seen)}
+        return plan | gate | ({"estimators": list(others)} if others else {}) | dense
 
     def _seen_size(self, source: FrameSource) -> tuple[int, int]:
         return small_size(source.height, source.width, self.options.side)
@@ -144,6 +164,7 @@ class VideoTracker:
             if number not in wanted:
                 continue
             look = self.frames.look(frame, masked=True)
+            look = self.frames.with_keypoints([look], [0])[0]
             fitted = self.frames.fit(look, None)
             if fitted is not None:
                 looks.append(dataclasses.replace(look, picture=None))
@@ -155,7 +176,7 @@ class VideoTracker:
             return VideoShape(self.body.default_params().betas, self.parts.mean_head())
         start = FrameStates.from_params(cat([params.unsqueeze() for params in fits]))
         height, width = self._seen_size(source)
-        evidence = gather([k.detection for k in looks], [k.mask for k in looks], width, height)
+        evidence = self._evidence(source, looks, [look.joined for look in looks])
         focal = self._focal(source)
         heads = self.parts.heads(models)
         tie = None if heads is None else HeadTie(heads[0], heads[1].shape)
@@ -172,7 +193,7 @@ class VideoTracker:
     ) -> None:
         seen: deque[Look] = deque()
         offset = chunks[0].first
-        frames = self._looks(source, offset, label)
+        frames = self._watch(source, offset, label)
         for chunk in chunks:
             while offset < chunk.first:
                 seen.popleft()
@@ -187,11 +208,10 @@ class VideoTracker:
             before = store[chunk.number - 1].params if chunk.held else None
             store.add(chunk.number, self._chunk(source, list(seen), chunk, shape, before))
 
-    def _looks(self, source: FrameSource, first: int, label: str) -> Iterator[Look]:
-        every = self.options.mask_every
-        bar = progress(source.frames(first), count=source.count - first, label=label)
-        for number, frame in enumerate(bar, start=first):
-            yield self.frames.look(frame, masked=number % every == 0)
+    def _watch(self, source: FrameSource, first: int, label: str) -> Iterator[Look]:
+        options = self.options
+        every = dict(mask_every=options.mask_every, sapiens_every=options.sapiens_every)
+        return watch(self.frames, source, first, label=label, **every)
 
     def _chunk(
         self,
@@ -210,7 +230,9 @@ class VideoTracker:
         if fixed is not None:
             keys = {number: fixed[number] for number in range(held)}
         found = [look.detection is not None for look in looks]
-        for number in keyframes(found, held, self.options.key):
+        numbers = keyframes(found, held, self.options.key)
+        looks = self.frames.with_keypoints(looks, numbers)
+        for number in numbers:
             fitted = self.frames.fit(looks[number], shape.betas, shape.head)
             if fitted is not None:
                 keys[number] = seen_by_camera(self.body, fitted.tracking)
@@ -220,18 +242,30 @@ class VideoTracker:
             keys = {0: self._absent(source, shape.betas)}
         start = between(keys, len(looks), shape.betas, shape.offsets)
         if any(found):
-            height, width = self._seen_size(source)
-            evidence = gather([k.detection for k in looks], [k.mask for k in looks], width, height)
+            evidence = self._evidence(source, looks, self._joined(looks))
             flame, dense = self.parts.of_chunk(models, len(looks), shape.head)
             focal = self._focal(source)
             start = self.refiner(start, evidence, focal, held=held, dense=dense, flame=flame)
-        params, shown = start.params().replace(offsets=None)[held:stop], looks[held:stop]
+        params = start.params().replace(offsets=None)[held:stop]
+        shown = [look.joined for look in looks[held:stop]]
         return Part(
             params.map(lambda value: value.contiguous()),
-            torch.tensor([visibility(look.detection) for look in shown]),
-            torch.tensor([look.detection is not None for look in shown]),
+            torch.tensor([visibility(seen) for seen in shown]),
+            torch.tensor([seen is not None for seen in shown]),
+            torch.tensor([seen is not None and bool(seen.taken) for seen in shown]),
             tuple(reasons),
         )
+
+    def _evidence(
+        self, source: FrameSource, looks: Sequence[Look], seen: Sequence[Detection | None]
+    ) -> FrameEvidence:
+        height, width = self._seen_size(source)
+        return gather(seen, [look.mask for look in looks], width, height, self.regimes)
+
+    def _joined(self, looks: Sequence[Look]) -> list[Detection | None]:
+        """Returns what the stages listen to: Sapiens' keypoints, where there are some nearby."""
+        reach = max(REACH, self.options.key)
+        return carried_over([k.detection for k in looks], [k.joined for k in looks], reach)
 
     def _absent(self, source: FrameSource, betas: Tensor) -> BodyParams:
         """Somebody who stands in front of the camera, for a beginning that shows nobody."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from presence.errors import InputError
 from presence.structures import BodyParams, Camera
 from presence.tracking.refinement.posing import FLIP
+from presence.tracking.sapiens_points import WHOSE
 from presence.tracking.video.frames import FrameSource
 from presence.tracking.video.looks import PART_NAMES
 from presence.tracking.video.one_euro import OneEuroFilter
@@ -64,11 +65,12 @@ def write_video_tracking(
     Raises:
         InputError: nobody was found in any frame.
     """
-    frames = tracked = 0
+    frames = tracked = joined = 0
     first: Tensor | None = None
     for part in store.parts():
         frames += len(part.tracked)
         tracked += int(part.tracked.sum())
+        joined += int(part.joined.sum())
         if first is None:
             first = part.params.translation[0]
     if not tracked or first is None:
@@ -76,6 +78,8 @@ def write_video_tracking(
         raise InputError(f"nobody was found in any frame of {source.path}")
     if tracked < frames:
         notes = (f"nobody was found in {frames - tracked} of {frames} frames", *notes)
+    if joined:
+        notes = (*notes, f"{WHOSE}sapiens_pose is sure of some in {joined} of {frames} frames")
     notes = (*notes, *summarize(reason for part in store.parts() for reason in part.reasons))
     placed = _from_first(camera, first)
     constants = {
