@@ -63,7 +63,8 @@ def is_steady(
         again = looks.mesh(picture, own.square().scaled(factor))
         if again is None:
             return False
-        return float(np.linalg.norm(again - mesh, axis=-1).mean()) < _SAME_MESH * (high - low).max()
+        apart = np.linalg.norm(again - mesh, axis=-1).mean()
+        return bool(apart < _SAME_MESH * (high - low).max())
 
     if found(bright, _MESH_WINDOWS[0]):
         return True

@@ -40,6 +40,22 @@ def test_arms_laid_along_the_rim_count_as_unseen(seen):
     assert found.confidence("left_wrist") > 0.8
 
 
+def test_in_a_picture_of_a_head_a_wrist_without_a_hand_counts_as_unseen(seen):
+    params = seen.params(0)
+    camera = seen.camera(params, "head")
+    for sets, framing_hips, counts in (
+        (("pose", "face"), 1.5, False),
+        (("pose", "face"), 1.1, True),  # just below the picture: the trunk is seen
+        (("pose", "face", "left_hand"), 1.5, True),
+    ):
+        detection = seen.detect(params, camera, sets)
+        pose = detection.keypoints["pose"].clone()
+        pose[POSE["left_wrist"]] = torch.tensor([300.0, 600.0, 0.9])
+        pose[[POSE["left_hip"], POSE["right_hip"]], 1] = framing_hips * 800
+        moved = dataclasses.replace(detection, keypoints={**detection.keypoints, "pose": pose})
+        assert (consistent(moved).confidence("left_wrist") > 0.5) is counts
+
+
 @pytest.mark.parametrize(("confidence", "counts"), [(0.95, True), (0.6, False)])
 def test_an_arm_that_reaches_beyond_the_picture_points_where_it_does(
     seen, body, landmarks, confidence, counts

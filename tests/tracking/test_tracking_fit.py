@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ import torch
 from presence.errors import InputError
 from presence.geometry import axis_angle_to_matrix
 from presence.rasterize import build_rasterizer
-from presence.tracking.detection import Detection
+from presence.tracking.detection import POSE, Detection
 from presence.tracking.fitting import BodyFitter
 from presence.tracking.relaxed import JOINT, relaxed_pose
 
@@ -88,6 +90,33 @@ def test_head_alone_moves_only_the_head(seen, body, landmarks, fitter):
     assert turn < 6
     smile = tracking.body.expression[body.expression_names.index("mouthSmileLeft")]
     assert 0.2 < smile < 1.05
+
+
+def test_an_arm_reaches_the_hand_of_a_picture_of_a_head(seen, body, landmarks, fitter, monkeypatch):
+    """A hand before the chin, whose elbow is below the picture: arms start hanging."""
+    from presence.tracking import fitting
+
+    params = seen.params(2, yaw=0.2)
+    pose = params.pose.clone()
+    pose[JOINT["left_shoulder"]] = torch.tensor([-0.2, -0.9, -0.7])
+    pose[JOINT["left_elbow"]] = torch.tensor([0.0, -2.1, 0.3])
+    params = params.replace(pose=pose)
+    camera = seen.camera(params, "head").cropped(-300, -100, 1600, 1300)
+    detection = seen.detect(params, camera, ("pose", "face", "left_hand"))
+    points = detection.keypoints["pose"].clone()
+    assert camera.contains(detection.keypoints["left_hand"][:, :2]).all()
+    points[[POSE["left_elbow"], POSE["left_wrist"]], 2] = 0.0
+    detection = dataclasses.replace(detection, keypoints={**detection.keypoints, "pose": points})
+
+    def hand_error():
+        tracking = fitter(detection)
+        mesh = body(tracking.body)
+        px = tracking.camera.project(landmarks.points(body, "left_hand", mesh))[0]
+        return float((px - detection.keypoints["left_hand"][:, :2]).norm(dim=-1).mean())
+
+    reached = hand_error()
+    monkeypatch.setattr(fitting, "reach", lambda objective, state, side: state)
+    assert reached < 12 < 40 < hand_error()
 
 
 def test_mask_widens_a_body_that_landmarks_leave_narrow(seen, body, landmarks, fitter):

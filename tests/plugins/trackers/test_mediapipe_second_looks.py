@@ -8,7 +8,7 @@ from presence.bodies import load_body
 from presence.tracking.detection import POSE, Detection
 from presence.tracking.landmarks import LandmarkMap
 from presence.tracking.windows import Window
-from presence_plugins.trackers.mediapipe_detector import MediaPipeDetector, _ending_at
+from presence_plugins.trackers.mediapipe_detector import MediaPipeDetector
 from presence_plugins.trackers.mediapipe_face_points import (
     MESH_POINTS,
     belongs,
@@ -18,8 +18,13 @@ from presence_plugins.trackers.mediapipe_face_points import (
     with_face,
 )
 from presence_plugins.trackers.mediapipe_looks import MediaPipeLooks
-from presence_plugins.trackers.mediapipe_models import FoundFace, FoundHand, FoundPose
-from presence_plugins.trackers.mediapipe_second_looks import pose_again, steady_face
+from presence_plugins.trackers.mediapipe_models import FoundFace, FoundPose
+from presence_plugins.trackers.mediapipe_second_looks import (
+    is_steady,
+    pose_again,
+    steady_arms,
+    steady_face,
+)
 
 IMAGE = np.zeros((100, 100, 3), np.uint8)
 
@@ -94,7 +99,7 @@ def test_a_turned_head_is_in_profile(turn, profile):
 
 
 class Looks:
-    """Finds in each window what a test says."""
+    """Finds in each window what a test says, and no hands."""
 
     def __init__(self, faces=(), poses=()):
         self.found_faces, self.found_poses, self.windows = list(faces), list(poses), []
@@ -103,7 +108,10 @@ class Looks:
         self.windows.append(window)
         return self.found_faces.pop(0) if self.found_faces else []
 
-    def pose(self, image, window):
+    def hands(self, image, window, *, turns=0, confidence=0.3):
+        return []
+
+    def pose(self, image, window, *, mirrored=False):
         self.windows.append(window)
         return self.found_poses.pop(0) if self.found_poses else None
 
@@ -127,7 +135,7 @@ def test_another_pose_is_taken_only_where_it_agrees_with_the_face():
     looks = Looks(poses=[moved(pose, (0, 24)), None, pose])
     assert pose_again(looks, IMAGE, face) is pose
     assert all(window.left < 0 for window in looks.windows)  # the rim is repeated around
-    assert pose_again(Looks(poses=[moved(pose, (0, 24))] * 3), IMAGE, face) is None
+    assert pose_again(Looks(poses=[moved(pose, (0, 24))] * 6), IMAGE, face) is None
 
 
 def looked_again(mesh, pose, face, **found):
@@ -189,55 +197,6 @@ def test_a_mask_looks_at_the_whole_head_without_a_mesh():
     assert head.contains(50, 2) and head.contains(50, 80)
 
 
-def hand_at(x, y, *, left, score=0.95):
-    """A hand of 20 px whose wrist is at (x, y)."""
-    points = np.linspace((x, y), (x + 12, y - 20), 21)
-    return FoundHand(points, np.zeros((21, 3)), left, score)
-
-
-class Hands:
-    """Finds hands in the whole picture alone."""
-
-    def __init__(self, *hands):
-        self.found = list(hands)
-
-    def hands(self, image, window):
-        return self.found if window == Window.whole(image) else []
-
-
-@pytest.mark.parametrize(
-    ("stray", "sides"),
-    [
-        (hand_at(50, 60, left=False), {"left", "right"}),
-        (hand_at(50, 60, left=False, score=0.7), {"left"}),  # not surely a hand
-        (hand_at(50, 60, left=True), {"left"}),  # of the side that is there already
-        (hand_at(30, 30, left=False), {"left"}),  # too far from where the arm may end
-        (hand_at(83, 88, left=False), {"left"}),  # the first one again
-    ],
-)
-def test_a_second_hand_may_end_where_the_pose_has_no_wrist(stray, sides):
-    """The pose model has the right wrist near the left hand."""
-    pose = standing_pose()
-    pose.points[[POSE["left_wrist"], POSE["right_wrist"]]] = [(80, 90, 0.9), (60, 90, 0.9)]
-    detector = MediaPipeDetector(models=object())
-    detector._looks = Hands(hand_at(80, 90, left=True), stray)
-    hands = detector._find_hands(IMAGE, pose)
-    assert set(hands) == sides
-    ended = _ending_at(pose, hands).points
-    assert np.allclose(ended[POSE["left_wrist"]], pose.points[POSE["left_wrist"]])
-    if "right" in sides:
-        assert np.allclose(ended[POSE["right_wrist"]], (50, 60, 0.95))
-        assert ended[POSE["right_elbow"], 2] == 0
-
-
-def test_without_a_first_hand_nothing_elsewhere_passes_for_one():
-    pose = standing_pose()
-    pose.points[[POSE["left_wrist"], POSE["right_wrist"]]] = 80, 90, 0.1
-    detector = MediaPipeDetector(models=object())
-    detector._looks = Hands(hand_at(50, 60, left=False))
-    assert detector._find_hands(IMAGE, pose) == {}
-
-
 def test_a_face_without_a_body_may_be_a_print():
     """Nothing is found about the print: the body is looked for without it."""
 
@@ -252,6 +211,78 @@ def test_a_face_without_a_body_may_be_a_print():
             return None if face is not None else np.full((478, 2), 50.0)
 
     detector = Printed(models=object())
-    detector._looks = type("Nothing", (Looks, Hands), {"__init__": Looks.__init__, "found": []})()
+    detector._looks = Looks()
     found = detector(IMAGE)
     assert {"face", "pose"} <= set(found.keypoints)
+
+
+def raised_arm(at, confidence=0.9):
+    """The standing pose with hips in the picture and the left wrist somewhere."""
+    pose = standing_pose()
+    points = pose.points.copy()
+    points[[POSE["left_hip"], POSE["right_hip"]], :2] = (75, 99), (25, 99)
+    points[POSE["left_elbow"]] = 95, 85, 0.9
+    points[POSE["left_wrist"]] = *at, confidence
+    return FoundPose(points, pose.world, None)
+
+
+def test_an_arm_without_a_hand_is_where_most_looks_have_it():
+    """The first look imagined the wrist before the chest."""
+    imagined, true = raised_arm((50, 75)), raised_arm((70, 72), 0.5)
+    found = Looks(poses=[true, true, imagined, true, true])
+    points = steady_arms(found, IMAGE, imagined, found_face(FACE), ["left"]).points
+    wrist = points[POSE["left_wrist"]]
+    assert np.allclose(wrist[:2], (70, 72))
+    assert wrist[2] == pytest.approx((2 * 0.9 + 4 * 0.5) / 6 * 4 / 6)  # four of six agree
+    assert np.allclose(points[POSE["left_shoulder"]], imagined.points[POSE["left_shoulder"]])
+    strangers = Looks(poses=[moved(true, (60, 0))] * 5)
+    kept = steady_arms(strangers, IMAGE, imagined, found_face(FACE), ["left"]).points
+    assert np.allclose(kept, imagined.points)
+
+
+def test_arms_with_a_hand_hanging_or_of_a_head_are_not_looked_at_again():
+    hanging, head = raised_arm((95, 98)), raised_arm((50, 75))
+    head.points[[POSE["left_hip"], POSE["right_hip"]], 1] = 150
+    for pose, sides in ((raised_arm((50, 75)), []), (hanging, ["left"]), (head, ["left"])):
+        looks = Looks()
+        assert steady_arms(looks, IMAGE, pose, found_face(FACE), sides) is pose
+        assert not looks.windows
+
+
+class Meshes:
+    """Finds the next of some meshes in each window."""
+
+    def __init__(self, *meshes):
+        self.meshes = list(meshes)
+
+    def mesh(self, image, window):
+        return self.meshes.pop(0)
+
+
+def test_a_mesh_counts_that_a_brighter_look_or_most_of_six_find():
+    mesh = np.random.default_rng(0).uniform((30, 10), (70, 50), (478, 2))
+    near, elsewhere, face = mesh + 2.0, mesh + 8.0, found_face(FACE)
+    assert is_steady(Meshes(near), IMAGE, face, mesh)
+    for others, steady in (([near] * 4 + [None], True), ([near] * 3 + [None, elsewhere], False)):
+        assert is_steady(Meshes(elsewhere, *others), IMAGE, face, mesh) is steady
+        assert is_steady(Meshes(None, *others), IMAGE, None, mesh) is steady
+
+
+def test_a_pose_of_the_mirrored_picture_comes_back_with_its_sides():
+    """A model that takes whatever is bright for the person's left hand."""
+
+    class Bright:
+        def pose(self, crop):
+            row, column = np.unravel_index(crop[..., 0].argmax(), crop.shape[:2])
+            points, world = np.zeros((33, 3)), np.zeros((33, 3))
+            points[POSE["left_wrist"]] = column + 0.5, row + 0.5, 0.9
+            world[POSE["left_wrist"]] = 0.3, 0.1, -0.2
+            return FoundPose(points, world, None)
+
+    image = IMAGE.copy()
+    image[30, 62] = 255
+    looks = MediaPipeLooks(Bright())
+    for mirrored, side, across in ((False, "left", 0.3), (True, "right", -0.3)):
+        pose = looks.pose(image, Window(-10, 5, 100, 80), mirrored=mirrored)
+        assert np.allclose(pose.points[POSE[f"{side}_wrist"], :2], (62.5, 30.5), atol=0.1)
+        assert np.allclose(pose.world[POSE[f"{side}_wrist"]], (across, 0.1, -0.2))

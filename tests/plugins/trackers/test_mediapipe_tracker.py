@@ -191,14 +191,15 @@ def test_the_largest_face_that_has_a_body_is_taken():
 def test_a_hand_in_the_picture_is_found_though_its_wrist_is_beyond_the_rim():
     """Only the whole picture shows the hand: crops about a misplaced wrist do not."""
     from presence.tracking.detection import POSE
-    from presence_plugins.trackers.mediapipe_detector import MediaPipeDetector
+    from presence_plugins.trackers.mediapipe_hands import find_hands
+    from presence_plugins.trackers.mediapipe_looks import MediaPipeLooks
     from presence_plugins.trackers.mediapipe_models import FoundHand, FoundPose
 
     image = np.zeros((300, 300, 3), np.uint8)
     image[200:290, 0:60] = 255  # the hand
 
     class WholeHands:
-        def hands(self, crop):
+        def hands(self, crop, confidence):
             whole = crop.mean() < 30 and crop.max() == 255
             if not whole:
                 return []
@@ -210,8 +211,8 @@ def test_a_hand_in_the_picture_is_found_though_its_wrist_is_beyond_the_rim():
     pose.points[POSE["right_wrist"], :2] = 900
     pose.points[POSE["left_wrist"]] = -20, 285, 0.1  # how sure the pose model is does not count
     pose.points[[POSE["left_index"], POSE["left_pinky"]]] = 0, 270, 0.9
-    found = MediaPipeDetector(WholeHands())._find_hands(image, pose)
+    found = find_hands(MediaPipeLooks(WholeHands()), image, pose)
     assert set(found) == {"left"}
     assert np.allclose(found["left"].points[0], (3, 285))
     pose.points[POSE["left_wrist"], :2] = -200, 285
-    assert MediaPipeDetector(WholeHands())._find_hands(image, pose) == {}
+    assert find_hands(MediaPipeLooks(WholeHands()), image, pose) == {}
