@@ -33,6 +33,7 @@ from presence_plugins.trackers.mediapipe_second_looks import (
     steady_face,
 )
 
+_SEEN = 0.5  # mean visibility of the shoulders from which there is somebody
 _TILES = (2, 4)  # a picture without findings is searched again in n x n overlapping tiles
 _SURE_FACE = 0.8  # a bare back of the head can pass for a face, but not surely
 _LARGE = 0.25  # share of the picture from which a face is large enough
@@ -66,12 +67,30 @@ class MediaPipeDetector:
         Raises:
             InputError: nobody in it, or only seen from behind.
         """
+        return self._detect(image, faceless=False)
+
+    def side_view(self, image: np.ndarray) -> Detection:
+        """Detects the largest person, who is known to be seen from a side.
+
+        A body does without a face then, and one with shoulders the wrong way round is not seen
+        from behind. Of 48 rendered side views of training seeds without a face, the body's
+        landmarks are found in 35, those of the near side 20 to 30 mm off (medians; elbows 20).
+
+        Args:
+            image: [H W 3] uint8 RGB.
+
+        Raises:
+            InputError: nobody in it.
+        """
+        return self._detect(image, faceless=True)
+
+    def _detect(self, image: np.ndarray, *, faceless: bool) -> Detection:
         notes: list[str] = []
         faces = self._find_faces(image)
         if len(faces) > 1:
             notes.append(f"{len(faces)} faces found: the largest one is tracked")
         face, pose = self._find_person(image, faces)
-        if pose is not None and _seen_from_behind(pose, face):
+        if pose is not None and not faceless and _seen_from_behind(pose, face):
             _refuse(pose)  # the mesh model would invent a face on the back of a head
         closer = self._seen_closer(image, face)
         mesh = self._find_mesh(image, face, pose, closer)
@@ -79,13 +98,14 @@ class MediaPipeDetector:
             mesh = None
         if closer is not None and _doubtful(mesh, pose, closer):
             mesh, pose = self._look_again(image, closer, mesh, pose)
-            if pose is not None and _seen_from_behind(pose, face):
+            if pose is not None and not faceless and _seen_from_behind(pose, face):
                 _refuse(pose)
         if mesh is None and pose is None and face is not None:  # a print or an ear, then
             face, pose = None, self._find_pose(image, None, alone=True)
-            if pose is not None and not _seen_from_behind(pose, None):
+            if pose is not None and (faceless or not _seen_from_behind(pose, None)):
                 mesh = self._find_mesh(image, None, pose, None)
-        if mesh is None and (pose is None or face is None):
+        bodily = faceless and pose is not None and _mean_visibility(pose) >= _SEEN
+        if mesh is None and (pose is None or face is None) and not bodily:
             _refuse(pose)
         if mesh is None:
             notes.append("no facial landmarks found: the face keeps its neutral expression")
@@ -217,7 +237,7 @@ def _doubtful(mesh: np.ndarray | None, pose: FoundPose | None, face: FoundFace) 
 
 
 def _refuse(pose: FoundPose | None) -> None:
-    if pose is None or _mean_visibility(pose) < 0.5:
+    if pose is None or _mean_visibility(pose) < _SEEN:
         raise InputError("nobody was found in the picture")
     if _mirrored(pose, "shoulder"):
         raise InputError("the person is seen from behind: a view of the face is needed")

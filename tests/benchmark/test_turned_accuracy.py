@@ -3,10 +3,13 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 
 from presence.benchmark.turned_accuracy import TurnedAccuracy, markdown, summarize
 from presence.bodies import load_body
+from presence.bodies.joints import JOINT_NAMES
 from presence.errors import ConfigError
+from presence.geometry import axis_angle_to_matrix
 from presence.tracking.detection import POSE
 from presence.tracking.landmarks import LandmarkMap
 from presence.tracking.measuring.turned_people import PeopleAllRound
@@ -79,3 +82,23 @@ def test_people_look_where_their_name_says():
             }[facing], (facing, ahead, towards)
             assert float(known.portrait.alpha.min()) == 1
     assert names == {"front", "left", "right", "back"}
+
+
+def test_joints_move_between_the_views_only_where_asked():
+    body = load_body("annyx")
+    for stirred in (False, True):
+        known = PeopleAllRound(body, stirred=stirred, supersample=1).person("full", 0, (48, 32))
+        again = PeopleAllRound(body, stirred=stirred, supersample=1).person("full", 0, (48, 32))
+        poses = [axis_angle_to_matrix(known[name].body.pose) for name in ("front", "left", "back")]
+        assert torch.equal(known["back"].body.pose, again["back"].body.pose)
+        turned = set()
+        for pose in poses[1:]:
+            cosine = ((pose.mT @ poses[0]).diagonal(0, 1, 2).sum(-1) - 1) / 2
+            degrees = torch.rad2deg(torch.arccos(cosine.double().clamp(-1, 1)))
+            moved = degrees > 1.0
+            assert ((degrees[moved] > 9.9) & (degrees[moved] < 15.1)).all()
+            turned.add(tuple(moved.nonzero()[:, 0].tolist()))
+        trunk = {JOINT_NAMES.index(n) for n in ("pelvis", "spine1", "spine2", "spine3")}
+        joints = {joint for view in turned for joint in view}
+        assert not trunk & joints
+        assert (len(turned) == 2 and len(joints) > 4) if stirred else turned == {()}

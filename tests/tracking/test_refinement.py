@@ -199,6 +199,31 @@ def test_side_views_have_no_head_stage_and_keep_their_place(body, landmarks, ref
         assert before[name] > 8 and after[name] < 0.6 * before[name], (name, before, after)
 
 
+def test_turns_that_a_view_does_not_show_cost_more():
+    """A joint in the middle of the picture, one at its rim, and one whose parent is turned."""
+    from presence.tracking.refinement.refiner import _near
+
+    joints, world = torch.zeros(1, 55, 3), torch.eye(3).repeat(1, 55, 1, 1)
+    joints[..., 2] = -3.0
+    joints[0, JOINT["left_hip"]] = torch.tensor([3.0, 0.0, -3.0])
+    quarter = torch.tensor([0.0, torch.pi / 2, 0.0])  # takes the parent's x to the camera's -z
+    world[0, JOINT["spine1"]] = axis_angle_to_matrix(quarter)
+    table = [(JOINT[name], 0.1, 0.02) for name in ("pelvis", "left_hip", "spine2")]
+    near = _near(table, 0.5, joints, world)[0]
+
+    def deviations(name, *axis):
+        turn = 0.1 * torch.nn.functional.normalize(torch.tensor(axis), dim=0)
+        return float((near[JOINT[name]] @ turn).norm())
+
+    assert deviations("pelvis", 0.0, 0.0, 1.0) == pytest.approx(1.0)
+    assert deviations("pelvis", 1.0, 1.0, 0.0) == pytest.approx(5.0)
+    assert deviations("left_hip", 1.0, 0.0, -1.0) == pytest.approx(1.0)
+    assert deviations("left_hip", 1.0, 0.0, 1.0) == pytest.approx(5.0)
+    assert deviations("spine2", 1.0, 0.0, 0.0) == pytest.approx(1.0, abs=1e-5)
+    assert deviations("spine2", 0.0, 0.0, 1.0) == pytest.approx(5.0)
+    assert deviations("left_knee", 0.0, 1.0, 0.0) == pytest.approx(0.2)
+
+
 def test_legs_below_the_picture_do_not_fold_into_a_mask(body, refiner, seen):
     params = seen.params(0, 0.0)
     camera = seen.camera(params, "half")

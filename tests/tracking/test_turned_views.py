@@ -5,11 +5,14 @@ import pytest
 import torch
 
 from presence.errors import InputError
+from presence.geometry import axis_angle_to_matrix
 from presence.structures import Portrait, Tracking
 from presence.tracking.fitting import FitOptions
 from presence.tracking.measuring.scores import angle_between, mesh_mask
-from presence.tracking.refinement import RefineOptions
-from presence.tracking.turned_views import track_turned
+from presence.tracking.outline_alignment import aligned, body_mask
+from presence.tracking.refinement import FrameStates, RefineOptions
+from presence.tracking.relaxed import JOINT
+from presence.tracking.turned_views import at_origin, squared, track_turned, turned_front
 
 
 class BlindTracker:
@@ -74,6 +77,64 @@ def test_side_views_find_somebody_who_stands_further_aside(body, landmarks, seen
         for mesh, view in ((body(truth), camera), (body(found.body), found.camera))
     ]
     assert float((pelvises[0] - pelvises[1]).norm()) < 6  # px; 29 at the start
+
+
+@pytest.mark.parametrize("degrees", [-12.0, 14.0])
+def test_side_views_lean_as_one_piece(body, seen, degrees):
+    front = seen.params(0, yaw=0.0)
+    camera = seen.camera(front, "full", 200)
+    start = turned_front(body, Tracking(front, camera), "left")
+    lean = axis_angle_to_matrix(torch.tensor([0.0, 0.0, np.radians(degrees)]))
+    rotations = start.rotations.clone()
+    rotations[:, 0] = lean.float() @ rotations[:, 0]
+    aside = torch.tensor([-0.2, 0.0, 0.0])  # m
+    truth = FrameStates(rotations, start.translation + aside, start.betas, start.expression)
+    view = at_origin(truth, camera)
+    mask = mesh_mask(body(view.body).vertices, view.camera, body.topology).float().numpy()
+    assert np.array_equal(body_mask(body, truth, camera), mask > 0)
+    found = aligned(body, start, camera, mask)
+    assert torch.equal(found.rotations[:, 1:], start.rotations[:, 1:])
+    up = torch.tensor([0.0, 1.0, 0.0])
+    assert angle_between(found.rotations[0, 0] @ up, truth.rotations[0, 0] @ up) < 3.0
+    assert float((found.translation - truth.translation).abs().max()) < 0.03
+    nothing = aligned(body, start, camera, np.zeros_like(mask))
+    assert torch.allclose(nothing.rotations, start.rotations, atol=1e-6)
+    assert torch.allclose(nothing.translation, start.translation, atol=1e-6)
+
+
+def test_a_mask_that_lacks_half_of_somebody_pulls_nothing(body, landmarks, seen):
+    front = seen.params(0, yaw=0.0)
+    camera = seen.camera(front, "full", 200)
+    turn = front.pose.clone()
+    turn[0] = torch.tensor([0.0, np.pi, 0.0])
+    mask = mesh_mask(body(front.replace(pose=turn)).vertices, camera, body.topology).numpy()
+    rows = mask.nonzero()[0]
+    mask[(rows.min() + rows.max()) // 2 :] = False  # no legs
+    tracker = BlindTracker(body, landmarks, mask.astype(np.float32))
+    portrait = Portrait(torch.zeros(3, 200, 200), torch.ones(1, 200, 200))
+    options = RefineOptions(steps=0.3)
+    found = track_turned(tracker, portrait, Tracking(front, camera), "back", options)
+    legs = [JOINT[f"{side}_{name}"] for side in ("left", "right") for name in ("hip", "knee")]
+    before, after = (axis_angle_to_matrix(pose[legs]) for pose in (front.pose, found.body.pose))
+    turns = torch.linalg.matrix_norm(before.mT @ after - torch.eye(3)) / np.sqrt(2)  # rad
+    assert float(turns.max()) < np.radians(1.0)
+
+
+@pytest.mark.parametrize("facing", ["left", "right", "back"])
+def test_turned_views_stand_square(body, seen, facing):
+    """A front that was 17 degrees off makes no view that is."""
+    front = seen.params(0, yaw=0.3)
+    camera = seen.camera(front, "full", 200)
+    start = turned_front(body, Tracking(front, camera), facing)
+    found = squared(body, start, facing)
+    assert torch.equal(found.rotations[:, 1:], start.rotations[:, 1:])
+    joints = body(found.params()[0]).joints
+    pairs = [joints[JOINT[f"left_{n}"]] - joints[JOINT[f"right_{n}"]] for n in ("shoulder", "hip")]
+    # The camera looks along -z: from the left the person's left side is nearer.
+    wanted = {"left": [0.0, 0.0, 1.0], "right": [0.0, 0.0, -1.0], "back": [-1.0, 0.0, 0.0]}[facing]
+    level = sum(pairs) * torch.tensor([1.0, 0.0, 1.0])
+    assert angle_between(level, torch.tensor(wanted)) < 0.1
+    assert torch.equal(found.translation, start.translation)
 
 
 def test_views_of_another_shape_are_refused(body, landmarks, seen):

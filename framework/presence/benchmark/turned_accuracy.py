@@ -43,6 +43,7 @@ class TurnedAccuracy(Benchmark):
 
     Args:
         people: how many, as many half bodies as full ones; every other one is seen from the left.
+        stirred: whether arms, head and legs move between the views, as in generated turns.
         tracker: config of the tracker, which is given the body; None for the default one.
         overlays: folder for pictures of both bodies over the portrait; None draws none.
         folder: where the config lies, which `overlays` is relative to.
@@ -56,13 +57,14 @@ class TurnedAccuracy(Benchmark):
         self,
         *,
         people: int = 48,
+        stirred: bool = False,
         tracker: Mapping[str, Any] | None = None,
         overlays: str | None = None,
         folder: Path | None = None,
     ) -> None:
         if people < 1:
             raise ConfigError(f"benchmark.people should be at least 1, got {people}")
-        self.people = people
+        self.people, self.stirred = people, stirred
         self.tracker = tracker_config(tracker)
         self.overlays = None if overlays is None else (folder or Path()) / overlays
 
@@ -107,7 +109,7 @@ class _Bench:
 
         self.body = load_body("annyx")
         self.landmarks = LandmarkMap.load(self.body.name)
-        self.people = PeopleAllRound(self.body)
+        self.people = PeopleAllRound(self.body, stirred=settings.stirred)
         self.tracker = TRACKERS.build(settings.tracker, body=self.body)
         self.overlays = settings.overlays
 

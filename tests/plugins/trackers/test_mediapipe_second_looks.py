@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from presence.bodies import load_body
+from presence.errors import InputError
 from presence.tracking.detection import POSE, Detection
 from presence.tracking.landmarks import LandmarkMap
 from presence.tracking.windows import Window
@@ -286,3 +287,35 @@ def test_a_pose_of_the_mirrored_picture_comes_back_with_its_sides():
         pose = looks.pose(image, Window(-10, 5, 100, 80), mirrored=mirrored)
         assert np.allclose(pose.points[POSE[f"{side}_wrist"], :2], (62.5, 30.5), atol=0.1)
         assert np.allclose(pose.world[POSE[f"{side}_wrist"]], (across, 0.1, -0.2))
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_side_views_do_without_a_face(mirrored):
+    """The shoulders of somebody in profile may be either way round."""
+    pose = standing_pose()
+    pose.points[[POSE["left_shoulder"], POSE["right_shoulder"]], 2] = 0.9
+    if mirrored:
+        pose = FoundPose(pose.points * (-1, 1, 1) + (100, 0, 0), pose.world, None)
+
+    class Faceless(MediaPipeDetector):
+        def _find_faces(self, image):
+            return []
+
+        def _find_pose(self, image, face, *, alone):
+            return pose
+
+        def _find_mesh(self, image, face, pose, closer):
+            return None
+
+        def _find_arms(self, image, pose, face):
+            return pose, {}
+
+    detector = Faceless(models=object())
+    with pytest.raises(InputError, match="from behind" if mirrored else "no face"):
+        detector(IMAGE)
+    found = detector.side_view(IMAGE)
+    assert set(found.keypoints) == {"pose"}
+    assert np.allclose(found.keypoints["pose"], pose.points)
+    pose.points[:, 2] = 0.1
+    with pytest.raises(InputError, match="nobody"):
+        detector.side_view(IMAGE)

@@ -6,9 +6,13 @@ import copy
 import dataclasses
 import math
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from presence.bodies import Body
+from presence.bodies.joints import JOINT_NAMES
+from presence.geometry import axis_angle_to_matrix, matrix_to_axis_angle
 from presence.rasterize import build_rasterizer
 from presence.structures import Portrait, View
 from presence.synthesis.framing import Viewpoint
@@ -23,6 +27,12 @@ _FIRST_ROUND = {"head": 130_000, "half": 140_000, "full": 150_000}
 _FRONT_YAW = 20.0  # degrees that a front view is off at most, either way
 CAMERA_YAW = {"left": 90.0, "right": -90.0, "back": 180.0}
 """Degrees of the camera about somebody who then looks there in the picture."""
+_STIRRED = (10.0, 15.0)  # degrees that a joint which moves between two views does
+_SIDES = ("left", "right")
+_ARMS = tuple(f"{side}_{name}" for side in _SIDES for name in ("shoulder", "elbow", "wrist"))
+_LEGS = tuple(f"{side}_{name}" for side in _SIDES for name in ("hip", "knee"))
+# Joint to how likely it moves from view to view.
+_STIRS = {**dict.fromkeys((*_ARMS, "neck", "head"), 0.6), **dict.fromkeys(_LEGS, 0.3)}
 
 
 class TurnedPeople:
@@ -55,17 +65,19 @@ class TurnedPeople:
 
 
 class PeopleAllRound:
-    """Renders people of the test split from the front, a side and behind, in one pose.
+    """Renders people of the test split from the front, a side and behind.
 
     All cameras of a person have the same lens, height, distance and place in the picture, as
     `presence.synthesis.framing` frames them; the front is up to 20 degrees off, the others not.
 
     Args:
         body: the model that they are made of.
+        stirred: whether joints move between the views (see `stirred_pose`); else one pose is all's.
         supersample: samples along a pixel's side.
     """
 
-    def __init__(self, body: Body, *, supersample: int = 2) -> None:
+    def __init__(self, body: Body, *, stirred: bool = False, supersample: int = 2) -> None:
+        self.stirred = stirred
         self._maker = ProceduralPeople(
             body,
             build_rasterizer("cpu"),
@@ -89,10 +101,16 @@ class PeopleAllRound:
         maker = copy.copy(self._maker)  # the anatomy behind it is shared
         maker.framings = {framing: 1.0}
         names = ("left", "back") if index % 2 == 0 else ("right", "back")
-        recipe = maker.draw([_FIRST_ROUND[framing] + index], 3)
+        seed = _FIRST_ROUND[framing] + index
+        recipe = maker.draw([seed], 3)
         point = _as_first(recipe.viewpoint)
         yaws = [float(point.yaw[0, 0]), *(math.radians(CAMERA_YAW[name]) for name in names)]
         recipe = recipe.replace(viewpoint=point.replace(yaw=torch.tensor([yaws])))
+        if self.stirred:
+            pose, generator = recipe.body.pose.clone(), np.random.default_rng(seed)
+            for view in (1, 2):
+                pose[0, view] = stirred_pose(pose[0, view], generator)
+            recipe = recipe.replace(body=recipe.body.replace(pose=pose))
         views = maker.render(recipe, size or _SIZES[framing])[0]
         return {
             name: KnownPerson(
@@ -104,6 +122,26 @@ class PeopleAllRound:
             )
             for number, name in enumerate(("front", *names))
         }
+
+
+def stirred_pose(pose: Tensor, generator: np.random.Generator) -> Tensor:
+    """Returns a pose [55 3] with joints turned by 10 to 15 degrees about random axes.
+
+    Each joint of the arms, the neck and the head moves with probability 0.6, hips and knees 0.3.
+
+    Args:
+        pose: [55 3] axis-angle, rad.
+        generator: of the choices.
+    """
+    pose = pose.clone()
+    for name, chance in _STIRS.items():
+        if generator.random() < chance:
+            axis = generator.normal(size=3)
+            angle = math.radians(generator.uniform(*_STIRRED))
+            turn = axis_angle_to_matrix(pose.new_tensor(angle * axis / np.linalg.norm(axis)))
+            joint = JOINT_NAMES.index(name)
+            pose[joint] = matrix_to_axis_angle(turn @ axis_angle_to_matrix(pose[joint]))
+    return pose
 
 
 def _as_first(point: Viewpoint) -> Viewpoint:

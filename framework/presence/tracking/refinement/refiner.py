@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from presence.bodies import Body
+from presence.bodies import PARENTS, Body
 from presence.geometry import matrix_to_axis_angle
 from presence.tracking.body_facts import expression_scale, outline_vertices, rest_normals
 from presence.tracking.detection import LANDMARK_SETS, POSE
@@ -39,6 +39,8 @@ _LIMBS = tuple(
     for name, end in zip(chain, (*chain[1:], chain[-1]))
 )
 _HELD = 25.0  # of a limb's unseen part, as `joint_strength` has it
+_PARALLEL = 0.1  # rad that left-right pairs are off the view direction: heads and trunks turn
+_COVERAGE = 0.05  # m that clothes and hair usually stand off the body
 _PAIRS = (("left_ear", "right_ear"), ("left_shoulder", "right_shoulder"), ("left_hip", "right_hip"))
 
 
@@ -47,7 +49,8 @@ class RefineOptions:
     """Settings of the refinement.
 
     Attributes:
-        near: rad that a joint usually moves from where it starts.
+        near: rad that a joint usually moves from where it starts; side and back views have tighter
+            ones for the body's joints (`stages.py`).
         near_place: m that a body usually moves from where it starts.
         prior: factor on the prior about the relaxed pose.
         smooth: mm of acceleration a frame squared that is usual; 0 does without the term.
@@ -224,6 +227,7 @@ class _StageCost:
         self.held = _held(place, (seen.width, seen.height)) if stage.hold_unseen else None
         self.weights = self._weights(refiner, points, world)
         self._set_bones()
+        self.near = _near(stage.near, self.options.near, joints, world)  # [T 55 3 3]
         angles = matrix_to_axis_angle(start.rotations)
         self.angles = angles
         self.slopes = left_jacobian_inverse(angles)  # [T 55 3 3]
@@ -276,7 +280,7 @@ class _StageCost:
             cost = losses.silhouette_cost(px[:, marks:], seen.signed, size, 0.012 / self.metres)
             total = total + stage.silhouette * seen.masked * cost
         if stage.coverage:
-            sigma = 0.02 / self.metres
+            sigma = _COVERAGE / self.metres
             cost = losses.coverage_cost(px[:, marks:], seen.contour, seen.outlined, sigma)
             total = total + stage.coverage * cost
         if stage.upright:
@@ -284,7 +288,7 @@ class _StageCost:
             total = total + stage.upright * wanted * losses.upright_cost(joints, options.upright)
         if stage.parallel and bool((self.pairs >= 0).all()):
             ends = points[:, self.pairs[:, 0]], points[:, self.pairs[:, 1]]
-            total = total + stage.parallel * losses.parallel_cost(*ends, 0.03)
+            total = total + stage.parallel * losses.parallel_cost(*ends, _PARALLEL)
         total = total + self._priors(variables, states)
         if options.smooth and len(states) > 2:
             sigma = 1e-3 * options.smooth / self.metres
@@ -296,7 +300,7 @@ class _StageCost:
         """Near the start, near the relaxed pose, and within the joints' limits: [T]."""
         options, joints = self.options, variables.joints
         turns, strength = variables.turns, self.strength[:, joints]
-        near = (turns / options.near).square().sum(-1)
+        near = (self.near[:, joints] @ turns[..., None]).square().sum((-1, -2))
         if self.held is not None:
             near = near * self.held[:, joints]
         angles = self.angles[:, joints] + (self.slopes[:, joints] @ turns[..., None])[..., 0]
@@ -315,6 +319,29 @@ class _StageCost:
             if self.tie is not None:
                 total = total + self.tie(states.betas)
         return total
+
+
+def _near(
+    table: Sequence[tuple[int, float, float]], others: float, joints: Tensor, world: Tensor
+) -> Tensor:
+    """Returns what turns small turns [3] of each joint into standard deviations: [T 55 3 3].
+
+    Args:
+        table: joint, and its rad about the line of sight and about axes across it.
+        others: rad of the joints that are not in the table.
+        joints: [T 55 3] m, in the start, as the camera at the origin sees them.
+        world: [T 55 3 3] rotations of the joints in the start.
+    """
+    along, across = world.new_full((2, world.shape[1]), others)
+    for joint, shown, hidden in table:
+        along[joint], across[joint] = shown, hidden
+    sight = torch.nn.functional.normalize(joints, dim=-1)[..., None]
+    # Turns are in the axes of a joint's parent, the root's in the camera's.
+    above = world[:, list(PARENTS)].clone()
+    above[:, 0] = torch.eye(3).to(world)
+    sight = above.mT @ sight  # [T 55 3 1]
+    seen = sight @ sight.mT
+    return seen / along[:, None, None] + (torch.eye(3).to(world) - seen) / across[:, None, None]
 
 
 def _held(place: Tensor, size: tuple[int, int]) -> Tensor:
