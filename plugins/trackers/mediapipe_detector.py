@@ -73,8 +73,9 @@ class MediaPipeDetector:
         """Detects the largest person, who is known to be seen from a side.
 
         A body does without a face then, and one with shoulders the wrong way round is not seen
-        from behind. Of 48 rendered side views of training seeds without a face, the body's
-        landmarks are found in 35, those of the near side 20 to 30 mm off (medians; elbows 20).
+        from behind. Of 96 rendered side views of training seeds, 36 have no detection otherwise
+        and 1 has none here; of those 36, landmarks of the near side lie 15 to 50 mm off (medians;
+        hips of half bodies 55 mm).
 
         Args:
             image: [H W 3] uint8 RGB.
