@@ -90,21 +90,7 @@ class MediaPipeDetector:
         faces = self._find_faces(image)
         if len(faces) > 1:
             notes.append(f"{len(faces)} faces found: the largest one is tracked")
-        face, pose = self._find_person(image, faces)
-        if pose is not None and not faceless and _seen_from_behind(pose, face):
-            _refuse(pose)  # the mesh model would invent a face on the back of a head
-        closer = self._seen_closer(image, face)
-        mesh = self._find_mesh(image, face, pose, closer)
-        if mesh is not None and not is_steady(self._looks, image, face, mesh):
-            mesh = None
-        if closer is not None and _doubtful(mesh, pose, closer):
-            mesh, pose = self._look_again(image, closer, mesh, pose)
-            if pose is not None and not faceless and _seen_from_behind(pose, face):
-                _refuse(pose)
-        if mesh is None and pose is None and face is not None:  # a print or an ear, then
-            face, pose = None, self._find_pose(image, None, alone=True)
-            if pose is not None and (faceless or not _seen_from_behind(pose, None)):
-                mesh = self._find_mesh(image, None, pose, None)
+        face, pose, mesh = self._find_head(image, faces, faceless=faceless)
         bodily = faceless and pose is not None and _mean_visibility(pose) >= _SEEN
         if mesh is None and (pose is None or face is None) and not bodily:
             _refuse(pose)
@@ -124,6 +110,31 @@ class MediaPipeDetector:
                 world[f"{side}_hand"] = torch.from_numpy(hand.world).float()
         found = Detection(image.shape[1], image.shape[0], sets, world, tuple(notes))
         return found if self.faces is None else self.faces(found)
+
+    def _find_head(
+        self, image: np.ndarray, faces: list[FoundFace], *, faceless: bool
+    ) -> tuple[FoundFace | None, FoundPose | None, np.ndarray | None]:
+        """Returns the person's face, pose and face mesh [478 2], looked at again where in doubt.
+
+        Raises:
+            InputError: seen from behind, unless a person without a face will do.
+        """
+        face, pose = self._find_person(image, faces)
+        if pose is not None and not faceless and _seen_from_behind(pose, face):
+            _refuse(pose)  # the mesh model would invent a face on the back of a head
+        closer = self._seen_closer(image, face)
+        mesh = self._find_mesh(image, face, pose, closer)
+        if mesh is not None and not is_steady(self._looks, image, face, mesh):
+            mesh = None
+        if closer is not None and _doubtful(mesh, pose, closer):
+            mesh, pose = self._look_again(image, closer, mesh, pose)
+            if pose is not None and not faceless and _seen_from_behind(pose, face):
+                _refuse(pose)
+        if mesh is None and pose is None and face is not None:  # a print or an ear, then
+            face, pose = None, self._find_pose(image, None, alone=True)
+            if pose is not None and (faceless or not _seen_from_behind(pose, None)):
+                mesh = self._find_mesh(image, None, pose, None)
+        return face, pose, mesh
 
     def _find_person(
         self, image: np.ndarray, faces: list[FoundFace]

@@ -105,7 +105,8 @@ def steady_arms(
 
     A hand before the trunk is seen; where none is, the pose model may have imagined the arm. It
     then has it elsewhere in other windows and in the mirrored picture, and their median counts,
-    as surely as so many of them have it there.
+    as surely as so many of them have it there. Where that is where the first look has it, nothing
+    changes.
 
     Args:
         looks: the models.
@@ -143,6 +144,9 @@ def steady_arms(
     settled = FoundPose(pose.points.copy(), pose.world.copy(), pose.mask)
     for side in raised:
         arm = [POSE[f"{side}_{name}"] for name in _ARM]
+        wrist = points[:, POSE[f"{side}_wrist"], :2]
+        if np.linalg.norm(np.median(wrist, 0) - wrist[0]) < _ASTRAY * trunk:
+            continue  # the first look was right
         settled.world[arm] = np.median(world[:, arm], 0)
         settled.points[arm] = np.median(points[:, arm], 0)
         away = np.linalg.norm(points[:, arm, :2] - settled.points[arm, :2], axis=-1)

@@ -81,7 +81,7 @@ class SapiensPoseEstimator(Estimator):
         mean, std = (torch.tensor(values).view(3, 1, 1) / 255 for values in (MEAN, STD))
         pictures = (torch.stack(crops) - mean) / std  # [B 3 1024 768]
         with torch.no_grad():
-            heatmaps = self.network(pictures.to(self.device)).cpu()
+            heatmaps = self.network(pictures.to(self.device))
         return [
             self._estimate(portrait, cue, points_of(maps, box))
             for portrait, cue, maps, box in zip(portraits, cues, heatmaps, boxes, strict=True)
@@ -126,10 +126,11 @@ def points_of(heatmaps: Tensor, box: Tensor) -> Tensor:
     """Returns [308 3] of pixel x, pixel y and the heat map's largest value cut to 0..1.
 
     Args:
-        heatmaps: [308 256 192].
-        box: [4] the crop, px of the picture.
+        heatmaps: [308 256 192], on any device.
+        box: [4] the crop, px of the picture; the points lie on its device.
     """
     cells, largest = refined_peaks(heatmaps)
+    cells, largest = cells.to(box), largest.to(box)
     share = cells / cells.new_tensor([CELLS[1] - 1, CELLS[0] - 1])
     xy = box[:2] + share * (box[2:] - box[:2])
     return torch.cat([xy, largest.clamp(0, 1)[:, None]], -1)
