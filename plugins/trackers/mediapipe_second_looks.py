@@ -23,6 +23,7 @@ _RAISED = 0.8  # of the trunk's length: wrists above may be before it
 _WIDER, _BODY_OF_FACE = 1.3, 6.0  # sizes of windows, of the picture's and of the face's
 _OTHER_BODY = 0.4  # trunks between the shoulders of two poses from which they are two people's
 _ASTRAY = 0.2  # trunks from the median at which a look does not agree
+_MOVED = 0.06  # trunks from the median up to which the first look stays; right ones are 0.04 off
 _FLOOR = 0.49  # just below the least score that the detector reports: such a face counts nothing
 
 
@@ -145,7 +146,7 @@ def steady_arms(
     for side in raised:
         arm = [POSE[f"{side}_{name}"] for name in _ARM]
         wrist = points[:, POSE[f"{side}_wrist"], :2]
-        if np.linalg.norm(np.median(wrist, 0) - wrist[0]) < _ASTRAY * trunk:
+        if np.linalg.norm(np.median(wrist, 0) - wrist[0]) < _MOVED * trunk:
             continue  # the first look was right
         settled.world[arm] = np.median(world[:, arm], 0)
         settled.points[arm] = np.median(points[:, arm], 0)

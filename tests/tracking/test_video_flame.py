@@ -142,7 +142,7 @@ def test_the_head_follows_flame_between_keyframes_too(home, known, track, scene,
     gaps, others = (away(p, people, scene.camera, scene.body, ids) for p in (path, alone))
     assert others.min() > 4.0  # the face points are 5.8 px off
     assert gaps[[0, 6, 9]].max() < 1.5 and gaps.max() < 2.5
-    assert (found - truth).abs()[[0, 6, 9]].max() < 0.15
+    assert (found - truth).abs()[[0, 6, 9]].max() < 0.2
     assert (found - truth).abs().mean() < 0.7 * (other - truth).abs().mean()
 
 
