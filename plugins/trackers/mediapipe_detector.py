@@ -11,6 +11,7 @@ from presence.errors import InputError
 from presence.tracking.detection import POSE, Detection
 from presence.tracking.face_correction import FaceCorrection
 from presence.tracking.windows import Window
+from presence_plugins.trackers.mediapipe_arms import find_arms
 from presence_plugins.trackers.mediapipe_face_points import (
     belongs,
     beside,
@@ -18,18 +19,15 @@ from presence_plugins.trackers.mediapipe_face_points import (
     in_profile,
     with_face,
 )
-from presence_plugins.trackers.mediapipe_hands import ending_at, find_hands
 from presence_plugins.trackers.mediapipe_looks import MediaPipeLooks
 from presence_plugins.trackers.mediapipe_models import (
     FoundFace,
-    FoundHand,
     FoundPose,
     MediaPipeModels,
 )
 from presence_plugins.trackers.mediapipe_second_looks import (
     is_steady,
     pose_again,
-    steady_arms,
     steady_face,
 )
 
@@ -102,7 +100,7 @@ class MediaPipeDetector:
         world = {}
         if pose is not None:
             world["pose"] = torch.from_numpy(pose.world).float()
-            pose, hands = self._find_arms(image, pose, face)
+            pose, hands = find_arms(self._looks, image, pose, face)
             sets["pose"] = torch.from_numpy(pose.points).float()
             for side, hand in hands.items():
                 points = np.column_stack([hand.points, np.full(21, hand.score)])
@@ -228,19 +226,6 @@ class MediaPipeDetector:
         if mesh is None or in_profile(face):
             return None, with_face(pose, face)
         return mesh, pose
-
-    def _find_arms(
-        self, image: np.ndarray, pose: FoundPose, face: FoundFace | None
-    ) -> tuple[FoundPose, dict[str, FoundHand]]:
-        """Finds the hands, settles arms without one, and lets the others end at theirs."""
-        hands = find_hands(self._looks, image, pose)
-        sides = [side for side in ("left", "right") if side not in hands]
-        settled = steady_arms(self._looks, image, pose, face, sides)
-        if settled is not pose:
-            hands |= {
-                s: h for s, h in find_hands(self._looks, image, settled).items() if s in sides
-            }
-        return ending_at(settled, hands), hands
 
 
 def _doubtful(mesh: np.ndarray | None, pose: FoundPose | None, face: FoundFace) -> bool:

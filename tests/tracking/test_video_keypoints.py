@@ -21,7 +21,7 @@ from presence.tracking.refinement.posing import seen_by_camera
 from presence.tracking.relaxed import JOINT
 from presence.tracking.sapiens_points import SapiensPoints
 from presence.tracking.video import VideoTracker, open_frames
-from presence.tracking.video.keypoints import carried_over
+from presence.tracking.video.keypoints import with_carried_keypoints
 from presence.tracking.video.looks import FrameFits
 from presence.tracking.video.watching import watch
 from presence_plugins.trackers.fused_tracker import FusedTracker
@@ -180,7 +180,7 @@ def moving(body, landmarks, seen):
 def test_differences_are_carried_linearly_and_not_too_far(moving):
     detections, joined = moving
     some, every = joined([1, 5]), joined(range(12))
-    found = carried_over(detections, some, 3)
+    found = with_carried_keypoints(detections, some, 3)
     hip = POSE["left_hip"]
 
     def shift(number, of):
@@ -201,9 +201,9 @@ def test_differences_are_carried_linearly_and_not_too_far(moving):
 
 def test_without_sapiens_nothing_is_carried(moving):
     detections, joined = moving
-    found = carried_over([*detections, None], [*detections, None], 8)
+    found = with_carried_keypoints([*detections, None], [*detections, None], 8)
     assert all(one is other for one, other in zip(found, [*detections, None], strict=True))
-    assert carried_over(detections, [None, *joined([1])[1:]], 8)[0] is None
+    assert with_carried_keypoints(detections, [None, *joined([1])[1:]], 8)[0] is None
 
 
 def test_what_mediapipe_saw_elsewhere_carries_nothing(moving):
@@ -212,7 +212,7 @@ def test_what_mediapipe_saw_elsewhere_carries_nothing(moving):
     far = detections[1].keypoints["left_hand"] - torch.tensor([90.0, 0.0, 0.0])
     beside = {**detections[1].keypoints, "left_hand": far}
     detections[1] = dataclasses.replace(detections[1], keypoints=beside)
-    found = carried_over(detections, joined([1]), 8)
+    found = with_carried_keypoints(detections, joined([1]), 8)
     assert "left_hand" not in found[2].taken and found[2].taken["right_hand"].all()
 
 

@@ -9,6 +9,7 @@ from presence.errors import InputError
 from presence.tracking.detection import POSE, Detection
 from presence.tracking.landmarks import LandmarkMap
 from presence.tracking.windows import Window
+from presence_plugins.trackers.mediapipe_arms import steady_arms
 from presence_plugins.trackers.mediapipe_detector import MediaPipeDetector
 from presence_plugins.trackers.mediapipe_face_points import (
     MESH_POINTS,
@@ -23,7 +24,6 @@ from presence_plugins.trackers.mediapipe_models import FoundFace, FoundPose
 from presence_plugins.trackers.mediapipe_second_looks import (
     is_steady,
     pose_again,
-    steady_arms,
     steady_face,
 )
 
@@ -310,10 +310,8 @@ def test_side_views_do_without_a_face(mirrored):
         def _find_mesh(self, image, face, pose, closer):
             return None
 
-        def _find_arms(self, image, pose, face):
-            return pose, {}
-
     detector = Faceless(models=object())
+    detector._looks = Looks()
     with pytest.raises(InputError, match="from behind" if mirrored else "no face"):
         detector(IMAGE)
     found = detector.side_view(IMAGE)

@@ -73,7 +73,7 @@ class Differences:
         return self.shift.gather(0, numbers.expand(-1, -1, 2))
 
 
-def carried_over(
+def with_carried_keypoints(
     seen: Sequence[Detection | None], joined: Sequence[Detection | None], reach: int
 ) -> list[Detection | None]:
     """Returns a chunk's detections with Sapiens' keypoints wherever they, or neighbours', are.

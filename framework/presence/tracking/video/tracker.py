@@ -23,7 +23,7 @@ from presence.tracking.refinement.refiner import RefineOptions, Refiner
 from presence.tracking.relaxed import relaxed_pose
 from presence.tracking.video.chunks import Chunk, plan_chunks
 from presence.tracking.video.frames import FrameSource
-from presence.tracking.video.keypoints import REACH, carried_over
+from presence.tracking.video.keypoints import REACH, with_carried_keypoints
 from presence.tracking.video.looks import FrameFits, FrameTracker, Look, small_size, visibility
 from presence.tracking.video.part_models import Found, PartModels
 from presence.tracking.video.parts import Part, PartStore
@@ -265,7 +265,9 @@ class VideoTracker:
     def _joined(self, looks: Sequence[Look]) -> list[Detection | None]:
         """Returns what the stages listen to: Sapiens' keypoints, where there are some nearby."""
         reach = max(REACH, self.options.key)
-        return carried_over([k.detection for k in looks], [k.joined for k in looks], reach)
+        return with_carried_keypoints(
+            [k.detection for k in looks], [k.joined for k in looks], reach
+        )
 
     def _absent(self, source: FrameSource, betas: Tensor) -> BodyParams:
         """Somebody who stands in front of the camera, for a beginning that shows nobody."""
